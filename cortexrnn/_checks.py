@@ -1,0 +1,49 @@
+"""The few checks that phrase every message at the public doors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cortexrnn.errors import OptionError
+
+
+def check_positive(name: str, value: float) -> float:
+    """Return `value` as a float, or raise OptionError where it is not a positive finite number."""
+    number = _as_float(name, value)
+    if not 0.0 < number < float("inf"):
+        raise OptionError(f"{name}={value!r} is not a positive finite number.")
+    return number
+
+
+def check_window(name: str, window_s: Iterable[float]) -> tuple[float, float]:
+    """Return `(start, stop)` in seconds with start < stop, or raise OptionError."""
+    values = tuple(window_s)
+    if len(values) != 2:
+        raise OptionError(f"{name}={values!r} has {len(values)} values; expected (start, stop) in seconds.")
+    start, stop = (_as_float(name, value) for value in values)
+    if not start < stop or abs(start) == float("inf") or abs(stop) == float("inf"):
+        raise OptionError(f"{name}=({start}, {stop}) is not a window; expected finite start < stop in seconds.")
+    return start, stop
+
+
+def check_count(name: str, value: int, *, at_least: int = 1) -> int:
+    """Return `value` as an int, or raise OptionError where it is no integer of at least `at_least`."""
+    if isinstance(value, bool) or int(value) != value or value < at_least:
+        raise OptionError(f"{name}={value!r} is not valid; expected an integer of at least {at_least}.")
+    return int(value)
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`, or raise OptionError that lists them."""
+    known = tuple(choices)
+    if value not in known:
+        raise OptionError(f"{name}={value!r} is unknown; expected one of {', '.join(map(str, known))}.")
+    return value
+
+
+def _as_float(name: str, value: float) -> float:
+    """Return `value` as a float or say which argument was no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name}={value!r} is not a number.") from None

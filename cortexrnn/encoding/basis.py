@@ -1,0 +1,52 @@
+"""Raised-cosine basis for a spike's after-effect, fine at short lags and coarse at long ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cortexrnn._checks import check_positive
+from cortexrnn.errors import OptionError
+
+_LOG_SPACING = 0.45
+_LOG_OFFSET_S = 1e-3
+
+
+def history_basis(history_s: float, bin_s: float) -> np.ndarray:
+    """Build raised cosines over the logarithm of the lag, from one bin to `history_s`.
+
+    The peaks lie at equal steps of ``log(lag + 1 ms)``, so that a longer window adds functions and
+    leaves the short ones as they are (Pillow et al. 2008, doi:10.1038/nature07140, methods).
+
+    Parameters
+    ----------
+    history_s : float
+        Longest lag in seconds, at least one bin.
+    bin_s : float
+        Bin width in seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_basis, n_lags)
+        Value of each function at lags of 1, 2, ... bins; every function peaks at 1 or, where its
+        peak falls between bins, a little below.
+
+    Raises
+    ------
+    OptionError
+        If `history_s` is shorter than a bin.
+    """
+    check_positive("history_s", history_s)
+    n_lags = int(round(history_s / bin_s))
+    if n_lags < 1:
+        raise OptionError(f"history_s={history_s} is shorter than a bin of {bin_s} s.", hint="Use at least one bin.")
+    position = np.log(np.arange(1, n_lags + 1) * bin_s + _LOG_OFFSET_S)
+    n_basis = min(n_lags, max(2, 1 + int(round((position[-1] - position[0]) / _LOG_SPACING))))
+    if n_basis == 1:
+        return np.ones((1, 1))
+    # The last peak stops one spacing short of the window, where the function has come back to zero by half.
+    spacing = (position[-1] - position[0]) / n_basis
+    peaks = position[0] + spacing * np.arange(n_basis)
+    phase = np.clip((position[None, :] - peaks[:, None]) * np.pi / (2.0 * spacing), -np.pi, np.pi)
+    basis = 0.5 * (1.0 + np.cos(phase))
+    # Every function lives on at least one bin, also where several peaks share the first bins.
+    return np.ascontiguousarray(basis[basis.max(axis=1) > 0.05])

@@ -1,0 +1,142 @@
+"""M2: a slow drift of the rate over session time, from trial to trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.overdispersion import gain_evidence, gain_variance
+from cortexrnn.encoding.psth import PSTH
+from cortexrnn.spikes.folds import assign_folds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift(Rung):
+    """PSTH times exp(s(trial)), s a natural cubic spline over session time.
+
+    Because s is one number a trial, the trial totals are sufficient: the fit costs nothing.
+
+    Attributes
+    ----------
+    dfs : tuple of int
+        Degrees of freedom to choose from by contiguous inner folds; 0 is no drift, 1 a straight line.
+    ridge : float
+        Precision of the Gaussian prior on the spline's standardised coefficients.
+    """
+
+    name: ClassVar[str] = "M2"
+    meaning: ClassVar[str] = "slow drift over trials"
+    baseline: Rung | None = PSTH()
+    dfs: tuple[int, ...] = (0, 1, 2, 3, 4)
+    ridge: float = 1.0
+
+    def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedDrift:
+        """Choose the degrees of freedom and fit the spline to the trial totals."""
+        spikes = trials.spikes_per_trial.astype(float)
+        expected = expected_per_trial(trials, log_mu)
+        df = self._choose(trials.start_s, spikes, expected)
+        return self._fit_totals(below, trials.start_s, spikes, expected, df)[0]
+
+    def _choose(self, start_s: np.ndarray, spikes: np.ndarray, expected: np.ndarray) -> int:
+        """Give the degrees of freedom with the highest likelihood of inner held-out trials."""
+        n_trials = start_s.size
+        candidates = [df for df in self.dfs if df <= (n_trials - 2) // 2]
+        if len(candidates) < 2 or np.unique(start_s).size < n_trials:
+            return 0
+        fold = assign_folds(np.zeros(n_trials), min(5, n_trials))
+        scores = []
+        for df in candidates:
+            score = 0.0
+            for k in range(int(fold.max()) + 1):
+                train, test = fold != k, fold == k
+                fitted, variance = self._fit_totals(None, start_s[train], spikes[train], expected[train], df)
+                mean = expected[test] * np.exp(fitted.log_factor(start_s[test]))
+                score += float(np.sum(spikes[test] * np.log(mean) - mean + gain_evidence(spikes[test], mean, variance)))
+            scores.append(score)
+        return candidates[int(np.argmax(scores))]
+
+    def _fit_totals(self, below, start_s, spikes, expected, df) -> tuple[FittedDrift, float]:
+        """Fit intercept and spline to trial totals; give the variance of the gain left without them too.
+
+        The totals are weighted as negative-binomial counts: trials whose gain fluctuates would
+        otherwise look like a drift of many degrees of freedom.
+        """
+        level = (spikes.sum() + 0.5) / (expected.sum() + 0.5)
+        variance = gain_variance(spikes, level * expected)
+        if df == 0:
+            none = np.zeros(0)
+            return FittedDrift(below=below, knots_s=none, center=none, scale=none, weights=np.zeros(1)), variance
+        knots_s = np.quantile(start_s, np.linspace(0.0, 1.0, df + 1))
+        raw = _natural_spline(start_s, knots_s)
+        center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-12)
+        design = np.column_stack([np.ones(start_s.size), (raw - center) / scale])
+        precision = np.diag(np.r_[1e-6, np.full(df, self.ridge)])
+        weights = np.zeros(df + 1)
+        weights[0] = np.log(level)
+        for _ in range(50):
+            mean = expected * np.exp(np.clip(design @ weights, -30.0, 30.0))
+            trust = 1.0 / (1.0 + variance * mean)
+            gradient = design.T @ (trust * (spikes - mean)) - precision @ weights
+            step = np.linalg.solve(design.T @ ((trust * mean)[:, None] * design) + precision, gradient)
+            step /= max(1.0, float(np.abs(step).max()))
+            weights = weights + step
+            if float(np.abs(step).max()) < 1e-9:
+                break
+        return FittedDrift(below=below, knots_s=knots_s, center=center, scale=scale, weights=weights), variance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FittedDrift(Fitted):
+    """A fitted drift; its log factor is held constant beyond the training range.
+
+    Attributes
+    ----------
+    knots_s : ndarray
+        Knots in session time; empty where no drift was found.
+    center, scale : ndarray, shape (df,)
+        Standardisation of the spline's columns.
+    weights : ndarray, shape (df + 1,)
+        Intercept and spline weights.
+    """
+
+    below: Fitted | None
+    knots_s: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+
+    def log_factor(self, start_s: np.ndarray) -> np.ndarray:
+        """Give the log rate factor at session times `start_s`."""
+        if self.knots_s.size == 0:
+            return np.zeros(np.shape(start_s))
+        raw = _natural_spline(np.clip(start_s, self.knots_s[0], self.knots_s[-1]), self.knots_s)
+        return self.weights[0] + (raw - self.center) / self.scale @ self.weights[1:]
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add each trial's log factor."""
+        return log_mu + self.log_factor(trials.start_s)[:, None]
+
+
+def expected_per_trial(trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+    """Sum the expected counts of the scored bins of every trial."""
+    return np.where(trials.scored, np.exp(log_mu), 0.0).sum(axis=1)
+
+
+def _natural_spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Give the truncated-power basis of a natural cubic spline without intercept, one column a df.
+
+    Hastie, Tibshirani and Friedman 2009, The Elements of Statistical Learning, eq. 5.4 and 5.5.
+    """
+    span = knots[-1] - knots[0]
+    z = (x - knots[0]) / span
+    k = (knots - knots[0]) / span
+
+    def d(j: int) -> np.ndarray:
+        return (np.maximum(z - k[j], 0.0) ** 3 - np.maximum(z - k[-1], 0.0) ** 3) / (k[-1] - k[j])
+
+    columns = [z] + [d(j) - d(k.size - 2) for j in range(k.size - 2)]
+    return np.column_stack(columns)

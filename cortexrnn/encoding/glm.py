@@ -1,0 +1,156 @@
+"""M5: a generalised linear model of the spikes of the last half second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.basis import history_basis
+from cortexrnn.encoding.constant import mean_count
+from cortexrnn.encoding.gain import CausalGain
+from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_effect, history_pass
+from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
+from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.newton import Optimum, maximise
+from cortexrnn.spikes.folds import validation_split
+
+_INTERCEPT_PRECISION = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryGLM(Rung):
+    """log mu = b + log M3 + sum over past spikes of a filter made of raised cosines.
+
+    Bins that nobody observed enter the history with the unit's mean count, so that the start of a
+    recording is not read as silence.
+
+    Attributes
+    ----------
+    history_s : float
+        Longest lag in seconds.
+    ridges : tuple of float
+        Precisions of the Gaussian prior on the filter's weights, to choose from by the validation
+        fifth of the training trials.
+    likelihood : {"poisson", "bernoulli"}
+        Observation model that is maximised.
+    tolerance_nats : float
+        Newton's method stops when one more step would gain less than this.
+    """
+
+    name: ClassVar[str] = "M5"
+    meaning: ClassVar[str] = "spike history, GLM"
+    sees_history: ClassVar[bool] = True
+    baseline: Rung | None = CausalGain()
+    history_s: float = 0.5
+    ridges: tuple[float, ...] = (0.3, 3.0, 30.0)
+    likelihood: str = "poisson"
+    tolerance_nats: float = 1e-6
+
+    def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedHistoryGLM:
+        """Choose the ridge on the validation trials, then fit to all training trials."""
+        code = likelihood_code(self.likelihood, trials.counts)
+        mean = mean_count(trials)
+        basis = history_basis(self.history_s, trials.bin_s)
+        problem = _Problem(trials, history_design(trials, basis, mean), np.ascontiguousarray(log_mu), code)
+        is_validation = validation_split(trials.condition)
+        start = np.zeros(basis.shape[0] + 1)
+        scores = []
+        for ridge in self.ridges:
+            start = problem.maximise(~is_validation, start, ridge, self.tolerance_nats).weights
+            scores.append(problem.log_likelihood(start, is_validation))
+        ridge = self.ridges[int(np.argmax(scores))]
+        optimum = problem.maximise(np.ones(trials.n_trials, bool), start, ridge, self.tolerance_nats)
+        effect = problem.effect(optimum.weights)
+        return FittedHistoryGLM(
+            below=below,
+            history_s=self.history_s,
+            bin_s=trials.bin_s,
+            basis=basis,
+            weights=optimum.weights,
+            covariance=optimum.covariance,
+            ridge=ridge,
+            mean=mean,
+            ceiling=float(effect[trials.scored].max()) if trials.scored.any() else 0.0,
+            validation_log_likelihood=float(max(scores)),
+            is_converged=optimum.is_converged,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FittedHistoryGLM(Fitted):
+    """A fitted history GLM.
+
+    Attributes
+    ----------
+    basis : ndarray, shape (n_basis, n_lags)
+        Raised cosines at lags of 1, 2, ... bins.
+    weights, covariance : ndarray
+        Intercept and filter weights, and their posterior covariance.
+    ridge : float
+        Chosen precision of the prior.
+    mean : float
+        Mean count of a bin, which stands in where nobody observed.
+    ceiling : float
+        Largest log effect met in training. Prediction stops there: a log-linear filter that is fed
+        more spikes than it has ever seen would otherwise run away.
+    validation_log_likelihood : float
+        Score on the validation trials, by which history rungs are chosen, in nats.
+    is_converged : bool
+    """
+
+    below: Fitted | None
+    history_s: float
+    bin_s: float
+    basis: np.ndarray
+    weights: np.ndarray
+    covariance: np.ndarray
+    ridge: float
+    mean: float
+    ceiling: float
+    validation_log_likelihood: float
+    is_converged: bool
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add intercept and history effect, capped at the largest one met in training."""
+        design = history_design(trials, self.basis, self.mean)
+        return log_mu + np.minimum(history_effect(self.weights, design, *trials.counts.shape), self.ceiling)
+
+    def filter(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give lags in seconds, the log effect of a spike at each, and its standard error."""
+        lag_s = np.arange(1, self.basis.shape[1] + 1) * self.bin_s
+        spread = self.covariance[1:, 1:]
+        error = np.sqrt(np.einsum("kl,km,ml->l", self.basis, spread, self.basis))
+        return lag_s, self.weights[1:] @ self.basis, error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """The regression of one training set: what every ridge and subset of trials shares."""
+
+    trials: UnitTrials
+    design: HistoryDesign
+    log_mu: np.ndarray
+    likelihood: int
+
+    def maximise(self, mask: np.ndarray, start: np.ndarray, ridge: float, tolerance_nats: float) -> Optimum:
+        """Fit to the trials in `mask`."""
+        precision = np.full(start.size, ridge)
+        precision[0] = _INTERCEPT_PRECISION
+        data = self.trials
+
+        def run_pass(weights):
+            return history_pass(weights, self.design, data.counts, data.scored, self.log_mu, mask, self.likelihood)
+
+        return maximise(run_pass, start, precision, tolerance_nats=tolerance_nats)
+
+    def effect(self, weights: np.ndarray) -> np.ndarray:
+        """Give the log effect of history in every bin."""
+        return history_effect(weights, self.design, *self.trials.counts.shape)
+
+    def log_likelihood(self, weights: np.ndarray, mask: np.ndarray) -> float:
+        """Score the trials in `mask`, without the ceiling."""
+        log_mu = self.log_mu + self.effect(weights)
+        return float(trial_log_likelihood(self.trials, log_mu, self.likelihood)[mask].sum())

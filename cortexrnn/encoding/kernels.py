@@ -1,0 +1,279 @@
+"""Loops of the point-process regression: features made block by block, never a design matrix.
+
+A pass walks over the scored bins in blocks of `BLOCK` bins that stay in the second-level cache. In
+every block it lays down the features event by event, then adds to the log-likelihood, its gradient
+and its negative Hessian.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.numerics.elementwise import exp64
+
+BLOCK = 1024
+_SUM = {"reassoc", "contract", "nsz"}
+
+
+class HistoryDesign(NamedTuple):
+    """Everything from which the history features of a block of bins are made.
+
+    Attributes
+    ----------
+    spike_bin, spike_count : ndarray
+        Bin and count of every bin with spikes, flat over trials.
+    spike_offset : ndarray of int64, shape (n_trials + 1,)
+        Where each trial's spikes start.
+    gap_start, gap_stop, gap_offset : ndarray of int64
+        Runs of unobserved bins of every trial, flat; the time before the first bin is one of them.
+    basis : ndarray, shape (n_basis, n_lags)
+        Effect of a spike at lags of 1, 2, ... bins.
+    summed : ndarray, shape (n_basis, n_lags + 1)
+        Running sum of the basis over lags, from 0.
+    support : ndarray of int64, shape (n_basis, 2)
+        First and one past the last lag index at which a function is not zero.
+    mean : float
+        Expected count of an unobserved bin, which stands in for its spikes.
+    """
+
+    spike_bin: np.ndarray
+    spike_count: np.ndarray
+    spike_offset: np.ndarray
+    gap_start: np.ndarray
+    gap_stop: np.ndarray
+    gap_offset: np.ndarray
+    basis: np.ndarray
+    summed: np.ndarray
+    support: np.ndarray
+    mean: float
+
+
+def history_design(trials: UnitTrials, basis: np.ndarray, mean: float) -> HistoryDesign:
+    """Collect a unit's spikes and gaps for `history_pass`; `mean` stands in for unobserved bins."""
+    row, spike_bin = np.nonzero(trials.counts)
+    n_trials, n_bins = trials.counts.shape
+    missing = np.concatenate([np.ones((n_trials, 1), bool), ~trials.observed, np.zeros((n_trials, 1), bool)], axis=1)
+    edges = np.diff(missing.astype(np.int8), axis=1)
+    start_row, start = np.nonzero(edges == 1)
+    _, stop = np.nonzero(edges == -1)
+    n_lags = basis.shape[1]
+    # Column j of `missing` is bin j - 1, and a run starts one past the edge before it.
+    gap_start = np.concatenate([np.full(n_trials, -n_lags), start])
+    order = np.argsort(np.concatenate([np.arange(n_trials), start_row]), kind="stable")
+    gap_row = np.concatenate([np.arange(n_trials), start_row])[order]
+    inside = basis != 0.0
+    return HistoryDesign(
+        spike_bin=spike_bin.astype(np.int64),
+        spike_count=trials.counts[row, spike_bin].astype(np.float64),
+        spike_offset=np.searchsorted(row, np.arange(n_trials + 1)).astype(np.int64),
+        gap_start=gap_start[order].astype(np.int64),
+        gap_stop=stop.astype(np.int64),
+        gap_offset=np.searchsorted(gap_row, np.arange(n_trials + 1)).astype(np.int64),
+        basis=np.ascontiguousarray(basis, dtype=np.float64),
+        summed=np.concatenate([np.zeros((basis.shape[0], 1)), np.cumsum(basis, axis=1)], axis=1),
+        support=np.stack([inside.argmax(axis=1), n_lags - inside[:, ::-1].argmax(axis=1)], axis=1).astype(np.int64),
+        mean=float(mean),
+    )
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _history_block(features, design, trial, t0, n):
+    """Lay down rows 1, 2, ... of `features` for bins t0 to t0 + n of a trial; row 0 is the intercept."""
+    n_basis, n_lags = design.basis.shape
+    features[0, :n] = 1.0
+    features[1 : n_basis + 1, :n] = 0.0
+    for g in range(design.gap_offset[trial], design.gap_offset[trial + 1]):
+        # A bin at t sees the run [start, stop) at lags t - stop + 1 to t - start.
+        start, stop = design.gap_start[g], design.gap_stop[g]
+        for t in range(max(t0, stop), min(t0 + n, stop + n_lags)):
+            near, far = t - stop, min(t - start, n_lags)
+            for k in range(n_basis):
+                features[k + 1, t - t0] += design.mean * (design.summed[k, far] - design.summed[k, near])
+    first, last = design.spike_offset[trial], design.spike_offset[trial + 1]
+    first += np.searchsorted(design.spike_bin[first:last], t0 - n_lags)
+    for s in range(first, last):
+        shift = design.spike_bin[s] + 1 - t0
+        if shift >= n:
+            break
+        count = design.spike_count[s]
+        for k in range(n_basis):
+            low = max(0, shift + design.support[k, 0])
+            high = min(n, shift + design.support[k, 1])
+            row = features[k + 1]
+            effect = design.basis[k]
+            for i in range(low, high):
+                row[i] += count * effect[i - shift]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _predictor(features, weights, n, eta):
+    """Add the weighted features to `eta`."""
+    for p in range(weights.size):
+        w = weights[p]
+        row = features[p]
+        for i in range(n):
+            eta[i] += w * row[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUM)
+def _dot(a, b, n):
+    """Inner product of the first n values."""
+    total = 0.0
+    for i in range(n):
+        total += a[i] * b[i]
+    return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+def _exponentials(eta, n, mu):
+    """Exponential of the first n values."""
+    for i in range(n):
+        mu[i] = exp64(eta[i])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUM, error_model="numpy")
+def _poisson_terms(counts, use, eta, mu, n, residual):
+    """Log-likelihood of n bins; fills the residual y - mu and leaves the curvature in `mu`."""
+    total = 0.0
+    for i in range(n):
+        total += use[i] * (counts[i] * eta[i] - mu[i])
+        residual[i] = use[i] * (counts[i] - mu[i])
+        mu[i] *= use[i]
+    return total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _bernoulli_terms(counts, use, mu, n, residual):
+    """As `_poisson_terms`, for one spike at most and p = 1 - exp(-mu)."""
+    total = 0.0
+    for i in range(n):
+        m = mu[i]
+        if counts[i] > 0.0:
+            slope = m / math.expm1(m) if m > 1e-12 else 1.0
+            total += use[i] * math.log(-math.expm1(-max(m, 1e-300)))
+            residual[i] = use[i] * slope
+            mu[i] = use[i] * slope * max(m + slope - 1.0, 0.0)
+        else:
+            total -= use[i] * m
+            residual[i] = -use[i] * m
+            mu[i] = use[i] * m
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate(features, counts, use, eta, n, likelihood, mu, residual, gradient, hessian):
+    """Add n bins to gradient and Hessian (lower triangle); give their log-likelihood. `mu` is scratch."""
+    _exponentials(eta, n, mu)
+    if likelihood == 1:
+        total = _bernoulli_terms(counts, use, mu, n, residual)
+    else:
+        total = _poisson_terms(counts, use, eta, mu, n, residual)
+    n_weights = gradient.size
+    for p in range(n_weights):
+        gradient[p] += _dot(features[p], residual, n)
+    for p in range(n_weights):
+        row = features[p]
+        for i in range(n):
+            residual[i] = row[i] * mu[i]
+        for q in range(p + 1):
+            hessian[p, q] += _dot(residual, features[q], n)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood):
+    """One pass over the scored bins of the trials in `trial_mask`.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (1 + n_basis,)
+        Intercept and history weights.
+    design : HistoryDesign
+        Spikes, gaps and basis.
+    counts, scored, log_mu : ndarray, shape (n_trials, n_bins)
+        uint16, bool and float64: spikes, bins that count, offset of the linear predictor.
+    trial_mask : ndarray of bool, shape (n_trials,)
+        Trials to use.
+    likelihood : int
+        0 Poisson, 1 Bernoulli.
+
+    Returns
+    -------
+    log_likelihood : float
+    gradient : ndarray, shape (1 + n_basis,)
+    hessian : ndarray, shape (1 + n_basis, 1 + n_basis)
+        Negative second derivative.
+    """
+    n_weights = weights.size
+    features = np.empty((n_weights, BLOCK))
+    eta, mu, residual, use, y = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    gradient = np.zeros(n_weights)
+    hessian = np.zeros((n_weights, n_weights))
+    total = 0.0
+    n_bins = counts.shape[1]
+    for trial in range(counts.shape[0]):
+        if not trial_mask[trial]:
+            continue
+        t0 = 0
+        while t0 < n_bins and not scored[trial, t0]:
+            t0 += 1
+        while t0 < n_bins:
+            n = min(BLOCK, n_bins - t0)
+            for i in range(n):
+                y[i] = counts[trial, t0 + i]
+                use[i] = 1.0 if scored[trial, t0 + i] else 0.0
+                eta[i] = log_mu[trial, t0 + i]
+            _history_block(features, design, trial, t0, n)
+            _predictor(features, weights, n, eta)
+            total += _accumulate(features, y, use, eta, n, likelihood, mu, residual, gradient, hessian)
+            t0 += n
+    _mirror(hessian)
+    return total, gradient, hessian
+
+
+@numba.njit(cache=True, nogil=True)
+def history_effect(weights, design, n_trials, n_bins):
+    """Give intercept plus weighted history of every bin; shape (n_trials, n_bins)."""
+    features = np.empty((weights.size, BLOCK))
+    effect = np.zeros((n_trials, n_bins))
+    for trial in range(n_trials):
+        for t0 in range(0, n_bins, BLOCK):
+            n = min(BLOCK, n_bins - t0)
+            _history_block(features, design, trial, t0, n)
+            _predictor(features, weights, n, effect[trial, t0:])
+    return effect
+
+
+@numba.njit(cache=True, nogil=True)
+def design_pass(weights, design, counts, offset, likelihood):
+    """As `history_pass`, for a design matrix of shape (n_bins, n_weights) that the user brings."""
+    n_bins, n_weights = design.shape
+    features = np.empty((n_weights, BLOCK))
+    eta, mu, residual = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    use = np.ones(BLOCK)
+    gradient = np.zeros(n_weights)
+    hessian = np.zeros((n_weights, n_weights))
+    total = 0.0
+    for t0 in range(0, n_bins, BLOCK):
+        n = min(BLOCK, n_bins - t0)
+        for i in range(n):
+            eta[i] = offset[t0 + i]
+            for p in range(n_weights):
+                features[p, i] = design[t0 + i, p]
+        _predictor(features, weights, n, eta)
+        total += _accumulate(features, counts[t0:], use, eta, n, likelihood, mu, residual, gradient, hessian)
+    _mirror(hessian)
+    return total, gradient, hessian
+
+
+@numba.njit(cache=True, nogil=True)
+def _mirror(matrix):
+    """Copy the lower triangle into the upper one."""
+    for p in range(matrix.shape[0]):
+        for q in range(p):
+            matrix[q, p] = matrix[p, q]

@@ -1,0 +1,102 @@
+"""Newton's method with step halving for a concave log-likelihood with a Gaussian prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from cortexrnn.errors import NumericalError
+
+_LONGEST_STEP = 5.0
+_MOST_PASSES = 100
+
+
+class Optimum(NamedTuple):
+    """Where Newton's method ended.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n_weights,)
+    covariance : ndarray, shape (n_weights, n_weights)
+        Inverse of the negative Hessian of the penalised log-likelihood.
+    log_likelihood : float
+        Without the penalty.
+    decrement : float
+        Expected rise of the objective in nats by one more step.
+    is_converged : bool
+    """
+
+    weights: np.ndarray
+    covariance: np.ndarray
+    log_likelihood: float
+    decrement: float
+    is_converged: bool
+
+
+def maximise(
+    run_pass: Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]],
+    start: np.ndarray,
+    precision: np.ndarray,
+    *,
+    tolerance_nats: float,
+) -> Optimum:
+    """Climb a concave log-likelihood minus ``1/2 sum(precision * weights**2)``.
+
+    Parameters
+    ----------
+    run_pass : callable
+        Gives log-likelihood, gradient and negative Hessian at the weights.
+    start : ndarray, shape (n_weights,)
+        Weights to start from.
+    precision : ndarray, shape (n_weights,)
+        Diagonal of the prior precision, zero for free weights.
+    tolerance_nats : float
+        Stop when one more step would raise the objective by less than this.
+
+    Raises
+    ------
+    NumericalError
+        If the objective or the Hessian is not finite at the start.
+    """
+    weights = start.copy()
+    best = -np.inf
+    step = np.zeros_like(weights)
+    log_likelihood, decrement, factor = np.nan, np.inf, None
+    for _ in range(_MOST_PASSES):
+        value, gradient, hessian = run_pass(weights)
+        objective = value - 0.5 * float(precision @ weights**2)
+        if not np.isfinite(objective) and not np.isfinite(best):
+            raise NumericalError(f"the log-likelihood is {value} at the start of the fit.")
+        if not objective >= best - 1e-9 * abs(best):
+            step *= 0.5
+            weights = weights - step
+            if float(np.abs(step).max()) < 1e-14:
+                break
+            continue
+        best, log_likelihood = objective, value
+        factor = _factor(hessian + np.diag(precision))
+        slope = gradient - precision * weights
+        step = scipy.linalg.cho_solve(factor, slope)
+        decrement = 0.5 * float(slope @ step)
+        if decrement < tolerance_nats:
+            break
+        step *= min(1.0, _LONGEST_STEP / float(np.abs(step).max()))
+        weights = weights + step
+    covariance = scipy.linalg.cho_solve(factor, np.eye(weights.size))
+    return Optimum(weights, covariance, log_likelihood, decrement, decrement < tolerance_nats)
+
+
+def _factor(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Factorise a positive matrix, with the smallest ridge that makes it so where it is singular."""
+    ridge = 0.0
+    scale = max(float(np.trace(matrix)) / matrix.shape[0], 1e-12)
+    while True:
+        try:
+            return scipy.linalg.cho_factor(matrix + ridge * np.eye(matrix.shape[0]), lower=True)
+        except (scipy.linalg.LinAlgError, ValueError) as error:
+            ridge = max(10.0 * ridge, 1e-12 * scale)
+            if ridge > scale or not np.isfinite(scale):
+                raise NumericalError("the Hessian of the fit is not finite or not positive.") from error

@@ -1,0 +1,265 @@
+"""Compare models of spike trains on the same held-out trials: the main job of the package."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cortexrnn.encoding.arrays import unit_trials
+from cortexrnn.encoding.likelihood import likelihood_code
+from cortexrnn.encoding.model import Rung
+from cortexrnn.encoding.rnn import RNN
+from cortexrnn.errors import DataError, DataWarning, OptionError
+from cortexrnn.evaluation.comparison import Comparison
+from cortexrnn.evaluation.ladder import ladder
+from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
+from cortexrnn.evaluation.plan import UnitPlan, UnitScores
+from cortexrnn.evaluation.summary import (
+    control_summary,
+    population_summary,
+    silent_summary,
+    unit_summary,
+    verdict_sentence,
+)
+from cortexrnn.evaluation.warmup import compile_kernels
+from cortexrnn.evaluation.work import UnitCase
+from cortexrnn.runs.executor import Progress, default_workers, progress_bar, run_all
+from cortexrnn.runs.store import Store, code_key
+from cortexrnn.schema import check_trials, is_stimulus_locked
+from cortexrnn.spikes.folds import assign_folds, validation_split
+from cortexrnn.spikes.recording import Recording
+
+_UNITS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """How a comparison is run; nothing here changes a number.
+
+    Attributes
+    ----------
+    workers : int or None
+        Threads; None for every core that the process may use.
+    folder : path or None
+        Where finished units of work are kept, so that a stopped run goes on from there.
+    shows_progress : bool
+        Whether to draw a progress bar on the error stream.
+    """
+
+    workers: int | None = None
+    folder: str | os.PathLike | None = None
+    shows_progress: bool = False
+
+
+def compare(
+    data: xr.Dataset | Recording,
+    *,
+    models: Mapping[str, Rung] | None = None,
+    seed: int = 0,
+    options: CompareOptions | None = None,
+    run: RunSettings | None = None,
+    **alignment: Any,
+) -> Comparison:
+    """Ask of every unit whether its spike history predicts beyond rate, drift and gain.
+
+    Parameters
+    ----------
+    data : xarray.Dataset or Recording
+        Trials, or a Recording together with the arguments of `Recording.align`; a Recording without
+        trials is cut into blocks (`Recording.blocks`).
+    models : mapping of str to Rung, optional
+        Rungs by name, by default the whole `ladder()`.
+    seed : int
+        Seed of surrogates, networks and random folds; the same seed gives the same bits.
+    options : CompareOptions, optional
+        Folds, seeds, surrogates, region of equivalence, likelihood.
+    run : RunSettings, optional
+        Threads, folder for resuming, progress bar.
+    **alignment
+        ``event``, ``window_s``, ``bin_s``, ``history_s``, ``condition``, ``units`` for a Recording.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    OptionError
+        If there are more folds than trials, or alignment is given with Trials.
+    DataError
+        If there are too few trials to hold any out.
+
+    Warns
+    -----
+    DataWarning
+        For units without spikes and for few trials.
+    """
+    options = options or CompareOptions()
+    run = run or RunSettings()
+    models = dict(models) if models is not None else ladder(likelihood=options.likelihood)
+    source = _Source.of(data, alignment)
+    n_workers = default_workers() if run.workers is None else run.workers
+    store = None if run.folder is None else Store(Path(run.folder) / "work")
+    code = code_key()
+    compile_kernels(models, options, is_shown=run.shows_progress)
+    units: list[dict[str, Any]] = []
+    done: list[tuple[UnitPlan, UnitScores]] = []
+    panels = []
+    template = None
+    with progress_bar(0.0, is_shown=run.shows_progress) as progress:
+        for trials in source.chunks():
+            template = trials if template is None else template
+            _check_enough(trials, options)
+            plans = _plan_chunk(trials, models, options, seed, code)
+            found = _run_chunk([plan for plan in plans if plan is not None], store, n_workers, progress)
+            for position, plan in enumerate(plans):
+                name = str(trials["unit"].values[position])
+                if plan is None:
+                    warnings.warn(f"unit {name} has no spike in any scored bin.", DataWarning, stacklevel=2)
+                    units.append(silent_summary(name, trials.sizes["trial"]))
+                    continue
+                scores = found[name]
+                units.append(unit_summary(plan, scores, options))
+                panels.append(unit_panel(scores, np.unique(trials["condition"].values), trials["time"].values))
+                done.append((plan, scores))
+    if not done:
+        raise DataError("no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time.")
+    population = population_summary(units)
+    summary = {
+        "recording": source.describe(template, units),
+        "settings": _describe_settings(models, options, seed, template),
+        "controls": control_summary(*(list(part) for part in zip(*done, strict=True))),
+        "units": units,
+        "population": population,
+        "verdict_sentence": verdict_sentence(population["verdicts"], len(units)),
+    }
+    # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
+    attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}
+    scores = score_dataset([unit for _, unit in done], [*models, "history"], attrs, template)
+    return Comparison(scores=scores, summary=summary, panels=join_panels(panels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Where trials come from, a few units at a time."""
+
+    load: Callable[[list[int]], xr.Dataset]
+    n_units: int
+    attrs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, data: xr.Dataset | Recording, alignment: Mapping[str, Any]) -> _Source:
+        """Wrap Trials, or a Recording with the arguments of its alignment."""
+        if not isinstance(data, Recording):
+            if alignment:
+                raise OptionError(
+                    f"{', '.join(alignment)} cannot be given with trials that are already aligned.",
+                    hint="Give a Recording, or leave them out.",
+                )
+            check_trials(data)
+            return cls(lambda chosen: data.isel(unit=chosen), data.sizes["unit"], data.attrs)
+        alignment = dict(alignment)
+        units = list(alignment.pop("units", None) or data.unit_ids)
+        if data.trials.empty and alignment.get("event") is None:
+            for name in ("event", "window_s", "condition"):
+                if alignment.pop(name, None) is not None:
+                    raise OptionError(f"{name} was given, but the recording has no trials.")
+            return cls(lambda chosen: data.blocks(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
+        return cls(lambda chosen: data.align(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
+
+    def chunks(self) -> Iterator[xr.Dataset]:
+        """Give trials of a few units after another, so that memory does not grow with their number."""
+        for first in range(0, self.n_units, _UNITS_AT_ONCE):
+            yield self.load(list(range(first, min(first + _UNITS_AT_ONCE, self.n_units))))
+
+    def describe(self, trials: xr.Dataset, units: list[dict[str, Any]]) -> dict[str, Any]:
+        """Describe the recording for the summary."""
+        scored = trials["time"].values[trials["scored"].values]
+        bin_s = float(trials.attrs["bin_s"])
+        start_s = trials["start_s"].values
+        return {
+            "name": Path(str(trials.attrs.get("source", "trials"))).name,
+            "sha256": str(trials.attrs.get("sha256", "")),
+            "n_units": self.n_units,
+            "n_trials": trials.sizes["trial"],
+            "n_spikes": sum(unit["n_spikes"] for unit in units),
+            "duration_s": float(trials["observed"].values[:, trials["scored"].values, 0].sum() * bin_s),
+            "bin_s": bin_s,
+            "window_s": [float(scored[0]), float(np.round(scored[-1] + bin_s, 9))],
+            "align_to": str(trials.attrs["align_to"]),
+            "is_stimulus_locked": is_stimulus_locked(trials),
+            "session_s": [float(start_s.min()), float(start_s.max())],
+            "conditions": [str(value) for value in np.unique(trials["condition"].values)],
+            "n_multi_spike_bins": int(trials.attrs.get("n_multi_spike_bins", 0)),
+            "clock": str(trials.attrs.get("clock", "session")),
+            "notes": [str(note) for note in self.attrs.get("notes", [])],
+        }
+
+
+def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
+    """Refuse trials that leave nothing to train, validate and test on."""
+    n_trials = trials.sizes["trial"]
+    condition = trials["condition"].values
+    if n_trials == 1:
+        raise DataError(
+            "there is one trial only: nothing can be held out.",
+            hint="Cut a continuous recording into blocks with Recording.blocks(), or read it without trials.",
+        )
+    fold = assign_folds(condition, options.n_folds, order=options.fold_order)
+    for k in range(options.n_folds):
+        left = condition[fold != k]
+        if left.size < 2 or validation_split(left).all():
+            raise DataError(f"{n_trials} trials in {options.n_folds} folds leave too few to train on.")
+
+
+def _plan_chunk(trials, models, options, seed, code) -> list[UnitPlan | None]:
+    """Plan the work of every unit; None for a unit without a spike."""
+    fold = assign_folds(trials["condition"].values, options.n_folds, order=options.fold_order, seed=seed)
+    plans: list[UnitPlan | None] = []
+    for position in range(trials.sizes["unit"]):
+        data = unit_trials(trials, position)
+        if not data.spikes_per_trial.sum():
+            plans.append(None)
+            continue
+        likelihood_code(options.likelihood, data.counts)
+        name = str(trials["unit"].values[position])
+        case = UnitCase(name=name, trials=data, fold=fold, seed=seed, likelihood=options.likelihood)
+        plans.append(UnitPlan(case, models, options, code))
+    return plans
+
+
+def _run_chunk(plans: list[UnitPlan], store: Store | None, n_workers: int, progress: Progress) -> dict[str, UnitScores]:
+    """Run both stages of a chunk's work; give the scores by unit name."""
+    progress.add_total(sum(plan.cost() for plan in plans))
+    results = run_all([work for plan in plans for work in plan.fits()], store, n_workers, progress)
+    surrogates = [work for plan in plans for work in plan.surrogates(results)]
+    results |= run_all(surrogates, store, n_workers, progress)
+    return {plan.case.name: plan.collect(results) for plan in plans}
+
+
+def _describe_settings(models, options: CompareOptions, seed: int, trials: xr.Dataset) -> dict[str, Any]:
+    """Describe everything that changes a number."""
+    described = asdict(options)
+    described["folds"] = described.pop("n_folds")
+    described["surrogates"] = described.pop("n_surrogates")
+    described["history_windows_s"] = list(described["history_windows_s"])
+    if not any(isinstance(rung, RNN) for rung in models.values()):
+        del described["n_seeds"]
+    return {
+        "version": importlib.metadata.version("cortexrnn"),
+        "rungs": list(models),
+        "seed": seed,
+        "bin_s": float(trials.attrs["bin_s"]),
+        "history_s": float(trials.attrs["history_s"]),
+        **described,
+    }

@@ -1,0 +1,80 @@
+"""The result of a comparison: scores, what is said about them, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from cortexrnn.report import methods_paragraph, screen_summary, units_table, write_report
+from cortexrnn.runs.files import atomic_path, atomic_write
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """Who predicts held-out spikes better, and what follows.
+
+    Attributes
+    ----------
+    scores : xarray.Dataset
+        `log_likelihood` in nats with dims (rung, seed, unit, trial), the fold a coordinate of trial.
+        Every number below derives from it.
+    summary : dict
+        What ``summary.json`` holds.
+    panels : xarray.Dataset
+        What the figures draw.
+    """
+
+    scores: xr.Dataset
+    summary: dict[str, Any]
+    panels: xr.Dataset
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: scores with intervals, history gain, verdict, time scale, refractory mass."""
+        return units_table(self.summary)
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Verdict of every unit by its id."""
+        return {unit["unit"]: unit["verdict"] for unit in self.summary["units"]}
+
+    def __str__(self) -> str:
+        """Give the answer as it is shown on the screen."""
+        return screen_summary(self.summary)
+
+    def to_html(self, path: str | os.PathLike) -> Path:
+        """Write the report as one self-contained page."""
+        return write_report(path, self.summary, self.panels)
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write report, summary, table, scores, methods and figures into a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Created if it is not there; files of the same names are replaced, each atomically.
+
+        Returns
+        -------
+        pathlib.Path
+            The report page.
+
+        Raises
+        ------
+        FileAccessError
+            If the folder cannot be written to or the disk is full.
+        """
+        target = Path(folder)
+        text = json.dumps(self.summary, indent=2, allow_nan=False) + "\n"
+        atomic_write(target / "summary.json", text.encode())
+        atomic_write(target / "units.csv", self.units.to_csv(index=False).encode())
+        atomic_write(target / "methods.txt", (methods_paragraph(self.summary) + "\n").encode())
+        with atomic_path(target / "scores.nc") as temporary:
+            self.scores.to_netcdf(temporary, engine="h5netcdf")
+        return write_report(target / "report.html", self.summary, self.panels, figures_folder=target / "figures")

@@ -1,0 +1,255 @@
+"""From one unit's trials to its held-out scores: which work is needed, and how its results fit together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from cortexrnn.encoding.glm import HistoryGLM
+from cortexrnn.encoding.model import Rung
+from cortexrnn.encoding.rnn import RNN
+from cortexrnn.evaluation.ladder import CONTROL
+from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.scores import gain_interval
+from cortexrnn.evaluation.work import (
+    EXCHANGED,
+    SIMULATED,
+    TIMESCALE_WINDOWS_S,
+    UnitCase,
+    fold_work,
+    panel_work,
+    surrogate_work,
+    timescale_work,
+)
+from cortexrnn.numerics.streams import stream
+from cortexrnn.runs.executor import Arrays, Work
+from cortexrnn.runs.store import array_key, content_key
+
+# M3 over M1, in bits per spike, from which on surrogates must carry the gain that exchanged trials lose.
+_NEGLIGIBLE_GAIN = 0.001
+_MICROSECONDS_A_BIN = {"fold": 3.0, "timescale": 2.0, "panel": 1.0, "surrogate": 5.0, "network": 25.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UnitScores:
+    """Everything measured on one unit.
+
+    Attributes
+    ----------
+    case : UnitCase
+    log_likelihood : dict of str to ndarray, shape (n_seeds, n_trials)
+        Held-out log-likelihood of every rung, of the history rung (``history``), and of the history
+        GLM windows; rungs without networks repeat the same values for every seed.
+    chosen : list of str
+        History rung chosen in each training set.
+    chosen_glm : list of str
+        The same without networks, which is what the surrogates are compared with.
+    timescale : ndarray, shape (n_windows, n_trials)
+    surrogates : list of dict
+        Results of `surrogate_work`.
+    surrogate_kind : str
+    age_expected : dict of str to ndarray, shape (n_steps,)
+        Expected spikes by bins since the last spike, teacher-forced on held-out trials.
+    age_spikes : ndarray, shape (n_steps,)
+    leaking : list of str
+        Rungs whose prediction moved with its own bin.
+    n_leak_probes : int
+    panel : dict of ndarray
+        Results of `panel_work`.
+    """
+
+    case: UnitCase
+    log_likelihood: dict[str, np.ndarray]
+    chosen: list[str]
+    chosen_glm: list[str]
+    timescale: np.ndarray
+    surrogates: list[Arrays]
+    surrogate_kind: str
+    age_expected: dict[str, np.ndarray]
+    age_spikes: np.ndarray
+    leaking: list[str]
+    n_leak_probes: int
+    panel: Arrays
+
+
+class UnitPlan:
+    """The work of one unit, in two stages: fits first, then surrogates of a kind that depends on them.
+
+    Parameters
+    ----------
+    case : UnitCase
+        The unit.
+    models : mapping of str to Rung
+        The ladder.
+    options : CompareOptions
+        Settings.
+    code : str
+        Key of the package's source.
+    """
+
+    def __init__(self, case: UnitCase, models: Mapping[str, Rung], options: CompareOptions, code: str):
+        self.case = case
+        self.options = options
+        self.reported = list(models)
+        glm = models["M5"]
+        windows = {f"M5 {window_s * 1e3:g} ms": replace(glm, history_s=window_s) for window_s in options.history_windows_s}
+        self.glm: HistoryGLM = glm
+        self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, RNN)} | windows
+        self.networks = {name: rung for name, rung in models.items() if isinstance(rung, RNN)}
+        data = case.trials
+        self._base = {
+            "code": code,
+            "data": array_key(data.counts, data.observed, data.scored, data.condition, data.start_s, case.fold),
+            "bin_s": data.bin_s,
+            "is_locked": data.is_locked,
+            "unit": case.name,
+            "seed": case.seed,
+            "likelihood": case.likelihood,
+            "models": {name: _describe(rung) for name, rung in (self.plain | self.networks).items()},
+        }
+
+    def fits(self) -> list[Work]:
+        """Give the work of the first stage: folds, time scales, figures, networks."""
+        folds = range(self.case.n_folds)
+        works = [self._work("fold", functools.partial(fold_work, self.case, self.plain, k), k) for k in folds]
+        works += [self._work("timescale", functools.partial(timescale_work, self.case, self.glm, k), k) for k in folds]
+        works.append(self._work("panel", functools.partial(panel_work, self.case, self.plain, self.glm)))
+        if self.networks:
+            for seed in range(self.options.n_seeds):
+                works += [self._work("network", functools.partial(self._train, seed, k), seed, k) for k in folds]
+        return works
+
+    def surrogates(self, results: Mapping[str, Arrays]) -> list[Work]:
+        """Give the work of the second stage, once the fits are known."""
+        kind = self.surrogate_kind(results)
+        return [
+            self._work("surrogate", functools.partial(surrogate_work, self.case, self.plain, kind, b), kind, b)
+            for b in range(self.options.n_surrogates)
+        ]
+
+    def cost(self) -> float:
+        """Give the rough cost of all work of both stages."""
+        return sum(work.cost for work in self.fits()) + self.options.n_surrogates * self._cost("surrogate")
+
+    def surrogate_kind(self, results: Mapping[str, Arrays]) -> str:
+        """Exchange trials unless drift or gain would be lost with them: then simulate from M3."""
+        scores = self._gather(results, "fold", list(self.plain))
+        n_spikes = self.case.trials.spikes_per_trial
+        gain = gain_interval(scores[CONTROL], scores["M1"], n_spikes, self.case.n_folds)
+        return SIMULATED if gain.value > _NEGLIGIBLE_GAIN else EXCHANGED
+
+    def collect(self, results: Mapping[str, Arrays]) -> UnitScores:
+        """Put the results of both stages together."""
+        n_seeds = self.options.n_seeds if self.networks else 1
+        folds = range(self.case.n_folds)
+        plain = list(self.plain)
+        found = [results[self._key("fold", k)] for k in folds]
+        trained = {
+            (seed, k): results[self._key("network", seed, k)] for seed in range(n_seeds if self.networks else 0) for k in folds
+        }
+        scores = {
+            name: np.repeat(values[None], n_seeds, axis=0) for name, values in self._gather(results, "fold", plain).items()
+        }
+        age_expected = {name: sum(r["age_expected"][j] for r in found) for j, name in enumerate(plain)}
+        leaking = [name for r in found for j, name in enumerate(plain) if r["leaks"][j]]
+        for j, name in enumerate(self.networks):
+            scores[name] = np.empty((n_seeds, self.case.fold.size))
+            age_expected[name] = sum(r["age_expected"][j] for r in trained.values()) / n_seeds
+            for (seed, k), r in trained.items():
+                scores[name][seed, self.case.fold == k] = r["log_likelihood"][j]
+            leaking += [name for r in trained.values() if r["leaks"][j]]
+        validation = np.array([r["validation"] for r in found])
+        glm_choice = [plain[int(np.nanargmax(row))] for row in validation]
+        choice = list(glm_choice)
+        for k in folds if trained else ():
+            rows = np.array([trained[seed, k]["validation"] for seed in range(n_seeds)]).mean(axis=0)
+            j = int(np.nanargmax(rows))
+            if rows[j] > np.nanmax(validation[k]):
+                choice[k] = list(self.networks)[j]
+        scores["history"] = self._pick(scores, choice)
+        scores["history GLM"] = self._pick(scores, glm_choice)
+        age_expected["history"] = self._expected_of_choice(found, trained, choice, n_seeds)
+        timescale = np.empty((len(TIMESCALE_WINDOWS_S), self.case.fold.size))
+        for k in folds:
+            timescale[:, self.case.fold == k] = results[self._key("timescale", k)]["log_likelihood"]
+        kind = self.surrogate_kind(results)
+        return UnitScores(
+            case=self.case,
+            log_likelihood=scores,
+            chosen=choice,
+            chosen_glm=glm_choice,
+            timescale=timescale,
+            surrogates=[results[self._key("surrogate", kind, b)] for b in range(self.options.n_surrogates)],
+            surrogate_kind=kind,
+            age_expected=age_expected,
+            age_spikes=sum(r["age_spikes"] for r in found),
+            leaking=sorted(set(leaking)),
+            n_leak_probes=len(found) * len(plain) + len(trained) * len(self.networks),
+            panel=results[self._key("panel")],
+        )
+
+    def surrogate_gain(self, surrogate: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give per-trial log-likelihoods of the chosen history GLM, of M5 and of M3 on a surrogate."""
+        names = list(self.plain)
+        rows = surrogate["log_likelihood"]
+        history = np.empty(rows.shape[1])
+        for k, row in enumerate(surrogate["validation"]):
+            is_test = self.case.fold == k
+            history[is_test] = rows[int(np.nanargmax(row)), is_test]
+        return history, rows[names.index("M5")], rows[names.index(CONTROL)]
+
+    def _train(self, seed: int, k: int) -> Arrays:
+        """Fit the networks of one seed on all folds but `k`."""
+        draw = int(stream(self.case.seed, "network", self.case.name, k, seed).integers(2**62))
+        return fold_work(self.case, {name: replace(rung, seed=draw) for name, rung in self.networks.items()}, k)
+
+    def _gather(self, results: Mapping[str, Arrays], kind: str, names: list[str]) -> dict[str, np.ndarray]:
+        """Lay the folds' held-out scores of every rung back onto the trials."""
+        scores = {name: np.empty(self.case.fold.size) for name in names}
+        for k in range(self.case.n_folds):
+            rows = results[self._key(kind, k)]["log_likelihood"]
+            for j, name in enumerate(names):
+                scores[name][self.case.fold == k] = rows[j]
+        return scores
+
+    def _pick(self, scores: Mapping[str, np.ndarray], choice: list[str]) -> np.ndarray:
+        """Take every fold's scores from the rung chosen in its training set."""
+        picked = np.empty_like(scores[CONTROL])
+        for k, name in enumerate(choice):
+            picked[:, self.case.fold == k] = scores[name][:, self.case.fold == k]
+        return picked
+
+    def _expected_of_choice(self, found, trained, choice, n_seeds) -> np.ndarray:
+        """Sum the chosen rungs' expected spikes by time since the last spike."""
+        plain, networks = list(self.plain), list(self.networks)
+        total = np.zeros_like(found[0]["age_spikes"])
+        for k, name in enumerate(choice):
+            if name in self.networks:
+                total += sum(trained[s, k]["age_expected"][networks.index(name)] for s in range(n_seeds)) / n_seeds
+            else:
+                total += found[k]["age_expected"][plain.index(name)]
+        return total
+
+    def _work(self, kind: str, run: Callable[[], Arrays], *which: object) -> Work:
+        """Wrap a unit of work with its address, label and cost."""
+        what = {"fold": "ladder", "network": "networks", "panel": "figures"}.get(kind, f"{kind}s")
+        return Work(self._key(kind, *which), f"unit {self.case.name}: {what}", self._cost(kind), run)
+
+    def _key(self, kind: str, *which: object) -> str:
+        """Give the content address of a unit of work."""
+        return content_key(self._base | {"kind": kind, "which": list(which)})
+
+    def _cost(self, kind: str) -> float:
+        """Guess a duration in seconds from the number of bins."""
+        return _MICROSECONDS_A_BIN[kind] * 1e-6 * self.case.trials.counts.size
+
+
+def _describe(rung: Rung) -> dict[str, object]:
+    """Describe a rung's spec, its baselines included, in JSON-able terms."""
+    values = {field.name: getattr(rung, field.name) for field in fields(rung)}
+    return {"type": type(rung).__name__} | {
+        name: _describe(value) if isinstance(value, Rung) else repr(value) for name, value in values.items()
+    }

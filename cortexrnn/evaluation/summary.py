@@ -1,0 +1,246 @@
+"""From a unit's held-out scores to what is said about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cortexrnn.evaluation.ladder import CONTROL, CUT
+from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.plan import UnitPlan, UnitScores
+from cortexrnn.evaluation.scores import Gain, gain_interval
+from cortexrnn.evaluation.verdict import (
+    HISTORY_MATTERS,
+    INCONCLUSIVE,
+    MIN_SPIKES,
+    NO_RELEVANT_HISTORY,
+    VERDICTS,
+    decide,
+    more_trials,
+)
+from cortexrnn.evaluation.work import EXCHANGED, TIMESCALE_WINDOWS_S
+
+REFRACTORY_WINDOW_S = 0.002
+ALARM_BITS_PER_SPIKE = 0.003
+_TIMESCALE_SHARE = 0.9
+
+
+def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) -> dict[str, Any]:
+    """Summarise one unit: scores, gains, surrogate test, verdict, time scale, refractory mass.
+
+    Returns
+    -------
+    dict
+        JSON-able; numbers that cannot be had are None.
+    """
+    trials = scores.case.trials
+    n_spikes = trials.spikes_per_trial
+    n_folds = scores.case.n_folds
+    mean = {name: values.mean(axis=0) for name, values in scores.log_likelihood.items()}
+
+    def over(name: str, reference: str) -> Gain:
+        return gain_interval(mean[name], mean[reference], n_spikes, n_folds)
+
+    gains = {CONTROL: over("history", CONTROL)}
+    if CUT in mean:
+        gains[CUT] = over("history", CUT)
+    better = min(gains, key=lambda name: gains[name].value)
+    ordered = [gains[better], *(gain for name, gain in gains.items() if name != better)]
+    p = surrogate_p(plan, scores)
+    total = int(n_spikes.sum())
+    answer = decide(ordered, p, total, options.rope)
+    reported = [*plan.reported, "history"]
+    steps = {name: over(name, CONTROL if name == CUT else below) for name, below in _neighbours(plan.reported)}
+    extra = more_trials(ordered[0], options.rope) if answer.verdict == INCONCLUSIVE else None
+    return {
+        "unit": scores.case.name,
+        "n_spikes": total,
+        "rate_hz": _number(total / (trials.scored.sum() * trials.bin_s)),
+        "n_trials": trials.n_trials,
+        "rungs": {
+            name: {"bits_per_spike": _score(over(name, "M0"), total).get("value"), "ci": _score(over(name, "M0"), total)["ci"]}
+            for name in reported
+        },
+        "steps": {name: _score(gain, total) for name, gain in steps.items()},
+        "history_gain": _score(ordered[0], total) | {"over": better, "chosen": scores.chosen},
+        "seed_sd": _seed_sd(scores, n_spikes),
+        "surrogate_p": p,
+        "surrogate_kind": scores.surrogate_kind,
+        "verdict": answer.verdict,
+        "sentence": answer.reason,
+        "more_trials": extra,
+        "more_trials_text": _more_trials_text(answer.verdict, extra),
+        "timescale_s": _timescale(scores, mean[CONTROL], n_spikes) if answer.verdict == HISTORY_MATTERS else None,
+        "refractory_mass": _refractory_mass(scores),
+        "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
+    }
+
+
+def silent_summary(name: str, n_trials: int) -> dict[str, Any]:
+    """Summarise a unit without a spike in any scored bin: there is nothing to say, and 0 would be a lie."""
+    empty = {"value": None, "ci": None}
+    return {
+        "unit": name,
+        "n_spikes": 0,
+        "rate_hz": 0.0,
+        "n_trials": n_trials,
+        "rungs": {},
+        "steps": {},
+        "history_gain": empty | {"over": None, "chosen": []},
+        "seed_sd": None,
+        "surrogate_p": None,
+        "surrogate_kind": None,
+        "verdict": INCONCLUSIVE,
+        "sentence": "No spike in any scored bin.",
+        "more_trials": None,
+        "more_trials_text": "",
+        "timescale_s": None,
+        "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
+        "warnings": ["No spike in any scored bin."],
+    }
+
+
+def population_summary(units: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Count verdicts and average the history gain over units, with a t interval over units."""
+    values = np.array([u["history_gain"]["value"] for u in units if u["history_gain"]["value"] is not None])
+    counts = {verdict: sum(u["verdict"] == verdict for u in units) for verdict in VERDICTS}
+    interval = None
+    if values.size > 1:
+        reach = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+        interval = [float(values.mean() - reach), float(values.mean() + reach)]
+    return {
+        "n_units": len(units),
+        "verdicts": counts,
+        "history_gain": {
+            "mean": float(values.mean()) if values.size else None,
+            "median": float(np.median(values)) if values.size else None,
+            "ci": interval,
+        },
+        "sentence": _population_sentence(values, interval),
+    }
+
+
+def verdict_sentence(counts: Mapping[str, int], n_units: int) -> str:
+    """Say the answer for the recording in one sentence."""
+    matters, none, open_ = counts[HISTORY_MATTERS], counts[NO_RELEVANT_HISTORY], counts[INCONCLUSIVE]
+    noun = "unit" if n_units == 1 else "units"
+    parts = [f"Spike history matters in {matters} of {n_units} {noun}"]
+    if none:
+        parts.append(f"is not relevant in {none}")
+    if open_:
+        parts.append(f"remains open in {open_}")
+    return (", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]) + "."
+
+
+def _population_sentence(values: np.ndarray, interval: list[float] | None) -> str:
+    """Say how large the history gain is over units."""
+    if interval is None:
+        return ""
+    return (
+        f"Over {values.size} units the history gain is {values.mean():.3f} bits/spike on average "
+        f"(95 % interval over units {interval[0]:.3f} to {interval[1]:.3f}; median {np.median(values):.3f})."
+    )
+
+
+def control_summary(plans: list[UnitPlan], scores: list[UnitScores]) -> dict[str, Any]:
+    """Summarise the controls: gain of M5 over M3 on exchanged trials, and the leak probe."""
+    exchanged = []
+    for plan, unit in zip(plans, scores, strict=True):
+        if unit.surrogate_kind != EXCHANGED:
+            continue
+        for surrogate in unit.surrogates:
+            _, glm, control = plan.surrogate_gain(surrogate)
+            exchanged.append(gain_interval(glm, control, surrogate["n_spikes"], unit.case.n_folds).value)
+    values = np.array([value for value in exchanged if math.isfinite(value)])
+    mean, interval = None, None
+    if values.size > 1:
+        mean = float(values.mean())
+        reach = float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+        interval = [mean - reach, mean + reach]
+    leaking = sorted({name for unit in scores for name in unit.leaking})
+    n_probes = sum(unit.n_leak_probes for unit in scores)
+    return {
+        "trial_exchange_bits_per_spike": mean,
+        "trial_exchange_ci": interval,
+        "n_trial_exchanges": int(values.size),
+        "leak_probe": "failed" if leaking else "passed",
+        "n_leak_probes": n_probes,
+        "leaking": leaking,
+        "alarm": bool(leaking) or (interval is not None and interval[0] > ALARM_BITS_PER_SPIKE),
+    }
+
+
+def surrogate_p(plan: UnitPlan, scores: UnitScores) -> float | None:
+    """Rank the history gain of the rungs without networks among that of the surrogates."""
+    if not scores.surrogates:
+        return None
+    n_folds = scores.case.n_folds
+    mean = {name: values.mean(axis=0) for name, values in scores.log_likelihood.items()}
+    observed = gain_interval(mean["history GLM"], mean[CONTROL], scores.case.trials.spikes_per_trial, n_folds).value
+    drawn = []
+    for surrogate in scores.surrogates:
+        history, _, control = plan.surrogate_gain(surrogate)
+        drawn.append(gain_interval(history, control, surrogate["n_spikes"], n_folds).value)
+    # A surrogate without spikes says nothing against the null, so it counts for it.
+    n_as_large = sum(not value < observed for value in drawn)
+    return (1 + n_as_large) / (len(drawn) + 1)
+
+
+def _neighbours(names: list[str]) -> list[tuple[str, str]]:
+    """Pair every rung above the lowest with the one it is measured against."""
+    pairs = []
+    for below, name in zip(names, names[1:], strict=False):
+        is_history = name in ("M4", "M5", "M6")
+        pairs.append((name, CONTROL if is_history else below))
+    return pairs
+
+
+def _score(gain: Gain, n_spikes: int) -> dict[str, Any]:
+    """Write a gain, or None where there are too few held-out spikes to report one."""
+    if n_spikes < MIN_SPIKES or not math.isfinite(gain.value):
+        return {"value": None, "ci": None}
+    return {"value": gain.value, "ci": gain.interval}
+
+
+def _seed_sd(scores: UnitScores, n_spikes: np.ndarray) -> float | None:
+    """Give the standard deviation over seeds of M6's score in bits per spike."""
+    rows = scores.log_likelihood.get("M6")
+    if rows is None or rows.shape[0] < 2 or not n_spikes.sum():
+        return None
+    return _number(np.std(rows.sum(axis=1), ddof=1) / (n_spikes.sum() * np.log(2.0)))
+
+
+def _more_trials_text(verdict: str, extra: int | None) -> str:
+    """Say how many more trials an undecided unit would need."""
+    if verdict != INCONCLUSIVE:
+        return ""
+    return f"about {extra} more trials" if extra is not None else "more than 10 times this recording"
+
+
+def _timescale(scores: UnitScores, control: np.ndarray, n_spikes: np.ndarray) -> float | None:
+    """Give the shortest history window that reaches 90 % of the largest gain over windows."""
+    gains = (scores.timescale - control).sum(axis=1)
+    if not n_spikes.sum() or gains.max() <= 0.0:
+        return None
+    return TIMESCALE_WINDOWS_S[int(np.flatnonzero(gains >= _TIMESCALE_SHARE * gains.max())[0])]
+
+
+def _refractory_mass(scores: UnitScores) -> dict[str, Any]:
+    """Compare the share of spikes soon after the last one with what the PSTH expects, on held-out trials."""
+    n_lags = max(1, round(REFRACTORY_WINDOW_S / scores.case.trials.bin_s))
+    early = slice(1, 1 + n_lags)
+    observed, psth = scores.age_spikes, scores.age_expected["M1"]
+    return {
+        "window_s": n_lags * scores.case.trials.bin_s,
+        "observed": _number(observed[early].sum() / observed.sum()) if observed.sum() else None,
+        "psth": _number(psth[early].sum() / psth.sum()) if psth.sum() else None,
+    }
+
+
+def _number(value: float) -> float | None:
+    """Give a plain float, or None where it is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,207 @@
+"""The pure units of work of a comparison: one fold of one unit, one seed of its networks, one surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.gain import CausalGain
+from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
+from cortexrnn.encoding.likelihood import LIKELIHOODS, trial_log_likelihood
+from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.renewal import age_steps, sum_by_step
+from cortexrnn.numerics.streams import stream
+from cortexrnn.spikes.surrogates import exchange_trials
+
+AGE_WINDOW_S = 0.1
+TIMESCALE_WINDOWS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+EXCHANGED = "trial exchange"
+SIMULATED = "simulated from M3"
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UnitCase:
+    """One unit under comparison.
+
+    Attributes
+    ----------
+    name : str
+        Unit id; part of the key of every random stream.
+    trials : UnitTrials
+        All trials.
+    fold : ndarray of int64, shape (n_trials,)
+        Fold in which each trial is held out.
+    seed : int
+        The user's seed.
+    likelihood : str
+        Observation model of the scorer.
+    """
+
+    name: str
+    trials: UnitTrials
+    fold: np.ndarray
+    seed: int
+    likelihood: str
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.fold.max()) + 1
+
+
+class FoldFits:
+    """Fits of many rungs to one training set, sharing every rung below them.
+
+    Parameters
+    ----------
+    train, test : UnitTrials
+        Training and held-out trials.
+    """
+
+    def __init__(self, train: UnitTrials, test: UnitTrials):
+        self.train = train
+        self.test = test
+        self._fitted: dict[Rung, tuple[Fitted, np.ndarray, np.ndarray]] = {}
+
+    def fit(self, rung: Rung) -> tuple[Fitted, np.ndarray]:
+        """Give the fitted rung and its log mu of the test trials."""
+        fitted, _, on_test = self._fit(rung)
+        return fitted, on_test
+
+    def _fit(self, rung: Rung) -> tuple[Fitted, np.ndarray, np.ndarray]:
+        """Fit a rung once, on the rung below it."""
+        if rung in self._fitted:
+            return self._fitted[rung]
+        if rung.baseline is None:
+            below, train_log_mu, test_log_mu = None, np.zeros(self.train.counts.shape), np.zeros(self.test.counts.shape)
+        else:
+            below, train_log_mu, test_log_mu = self._fit(rung.baseline)
+        fitted = rung.fit_on(self.train, below, train_log_mu)
+        result = (fitted, fitted.on_training(self.train, train_log_mu), fitted.extend(self.test, test_log_mu))
+        self._fitted[rung] = result
+        return result
+
+
+def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
+    """Fit every rung on all folds but `k` and score fold `k`.
+
+    Returns
+    -------
+    dict of ndarray
+        ``log_likelihood`` (n_rungs, n_test); ``validation`` (n_rungs,), NaN for rungs without
+        history; ``age_expected`` (n_rungs, n_steps) and ``age_spikes`` (n_steps,), expected and
+        observed spikes of the test trials by bins since the last spike; ``leaks`` (n_rungs,) bool.
+    """
+    train, test = case.trials.take(case.fold != k), case.trials.take(case.fold == k)
+    fits = FoldFits(train, test)
+    likelihood = LIKELIHOODS[case.likelihood]
+    n_lags = max(1, round(AGE_WINDOW_S / test.bin_s))
+    steps = age_steps(test.counts, test.observed, n_lags)
+    rows: dict[str, list] = {"log_likelihood": [], "validation": [], "age_expected": [], "leaks": []}
+    spikes = np.zeros(n_lags + 2)
+    for rung in rungs.values():
+        fitted, log_mu = fits.fit(rung)
+        spikes_by_trial, expected = sum_by_step(test.counts, test.scored, np.ascontiguousarray(log_mu), steps, n_lags + 2)
+        spikes = spikes_by_trial.sum(axis=0)
+        rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
+        rows["validation"].append(fitted.validation_log_likelihood if rung.sees_history else np.nan)
+        rows["age_expected"].append(expected.sum(axis=0))
+        rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
+    return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes}
+
+
+def timescale_work(case: UnitCase, glm: HistoryGLM, k: int) -> Arrays:
+    """Score fold `k` under history GLMs of growing windows, with the ridge chosen for the longest.
+
+    Returns
+    -------
+    dict of ndarray
+        ``log_likelihood``, shape (n_windows, n_test), in the order of `TIMESCALE_WINDOWS_S`.
+    """
+    fits = FoldFits(case.trials.take(case.fold != k), case.trials.take(case.fold == k))
+    full, _ = fits.fit(glm)
+    rows = []
+    for window_s in TIMESCALE_WINDOWS_S:
+        rung = replace(glm, history_s=max(window_s, case.trials.bin_s), ridges=(full.ridge,))
+        rows.append(trial_log_likelihood(fits.test, fits.fit(rung)[1], LIKELIHOODS[case.likelihood]))
+    return {"log_likelihood": np.array(rows)}
+
+
+def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int) -> Arrays:
+    """Make surrogate `b` and run the whole ladder without networks on it, choices included.
+
+    Returns
+    -------
+    dict of ndarray
+        ``log_likelihood`` (n_rungs, n_trials), ``validation`` (n_folds, n_rungs) and ``n_spikes``
+        (n_trials,) of the surrogate.
+    """
+    surrogate = replace(case, trials=_make_surrogate(case, kind, b))
+    log_likelihood = np.empty((len(rungs), case.fold.size))
+    validation = np.full((case.n_folds, len(rungs)), np.nan)
+    for k in range(case.n_folds):
+        is_test = case.fold == k
+        fits = FoldFits(surrogate.trials.take(~is_test), surrogate.trials.take(is_test))
+        for j, rung in enumerate(rungs.values()):
+            fitted, log_mu = fits.fit(rung)
+            log_likelihood[j, is_test] = trial_log_likelihood(fits.test, log_mu, LIKELIHOODS[case.likelihood])
+            if rung.sees_history:
+                validation[k, j] = fitted.validation_log_likelihood
+    return {
+        "log_likelihood": log_likelihood,
+        "validation": validation,
+        "n_spikes": surrogate.trials.spikes_per_trial,
+    }
+
+
+def panel_work(case: UnitCase, rungs: Mapping[str, Rung], glm: HistoryGLM) -> Arrays:
+    """Fit the PSTH and the history GLM to all trials, for the figures.
+
+    Returns
+    -------
+    dict of ndarray
+        ``psth_log_mu`` (n_conditions, n_bins), ``lag_s``, ``filter`` and ``filter_error`` (n_lags,).
+    """
+    fits = FoldFits(case.trials, case.trials)
+    fitted: FittedHistoryGLM = fits.fit(glm)[0]
+    lag_s, effect, error = fitted.filter()
+    conditions = np.unique(case.trials.condition)
+    first = np.array([np.flatnonzero(case.trials.condition == c)[0] for c in conditions])
+    psth = rungs["M1"].fit(case.trials).log_mu(case.trials.take(first))
+    return {"psth_log_mu": psth, "lag_s": lag_s, "filter": effect, "filter_error": error}
+
+
+def leaks(fitted: Fitted, trials: UnitTrials, rng: np.random.Generator) -> bool:
+    """Tell whether a change of the spikes in one bin moves the prediction of that bin or an earlier one.
+
+    The prediction must stay the same to the bit: it may depend on the past only.
+    """
+    if not trials.scored.any():
+        return False
+    trial = int(rng.choice(np.flatnonzero(trials.scored.any(axis=1))))
+    t = int(rng.choice(np.flatnonzero(trials.scored[trial])))
+    one = trials.take(np.array([trial]))
+    counts = one.counts.copy()
+    counts[0, t] = 0 if counts[0, t] else 1
+    changed = one._replace(counts=counts)
+    return not np.array_equal(fitted.log_mu(one)[0, : t + 1], fitted.log_mu(changed)[0, : t + 1])
+
+
+def _make_surrogate(case: UnitCase, kind: str, b: int) -> UnitTrials:
+    """Give trials with the same PSTH (and gain, where simulated) and no history."""
+    rng = stream(case.seed, "surrogate", case.name, kind, b)
+    trials = case.trials
+    if kind == EXCHANGED:
+        counts = exchange_trials(trials.counts, trials.observed, trials.condition, rng)
+        return trials._replace(counts=counts)
+    fitted = CausalGain().fit(trials)
+    gain = np.ones(trials.n_trials)
+    if fitted.variance > 0.0:
+        gain = rng.gamma(1.0 / fitted.variance, fitted.variance, trials.n_trials)
+    mean = np.exp(fitted.below.log_mu(trials)) * gain[:, None]
+    drawn = rng.random(mean.shape) < -np.expm1(-mean) if case.likelihood == "bernoulli" else rng.poisson(mean)
+    return trials._replace(counts=np.where(trials.observed, drawn, 0).astype(np.uint16))

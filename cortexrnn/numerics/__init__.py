@@ -1,0 +1,1 @@
+"""Shared kernels: vectorisable elementary functions and products with one trial per SIMD lane."""

@@ -1,0 +1,266 @@
+"""Whole figures as SVG text: small, deterministic, and safe to put beside others in one page."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from cortexrnn.report import figures, population
+from cortexrnn.report.formats import show_interval, show_label, show_number
+from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
+from cortexrnn.runs.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# All figures are drawn 400 points wide: one column of a phone, half a page on a desk, one column in print.
+_WIDTH_PT = 400.0
+_NEAR_S = 0.005
+# Spikes drawn as lines on one page, about 40 bytes each; rasters of large populations are small pictures instead.
+_PAGE_VECTOR_SPIKES = 60_000
+_XML_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
+_TAG = re.compile(r"<[A-Za-z][^<>]*>")
+_NUMERIC = re.compile(r' (?:x|y|width|height|transform|points)="[^"]*"')
+_PATH = re.compile(r' d="([^"]*)"')
+_COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
+_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """A finished figure.
+
+    Attributes
+    ----------
+    name : str
+        File name without its ending.
+    kind : str
+        Which figure it is: "waterfall", "raster", "isi", "history", "population", "refractory", "ladder".
+    caption : str
+        One or two sentences, plain text.
+    svg : str
+        One ``<svg>`` element whose ids no other figure of the page uses.
+    """
+
+    name: str
+    kind: str
+    caption: str
+    svg: str
+
+
+def draw_figures(folder: str | Path, summary: dict[str, Any], panels: xr.Dataset) -> list[Path]:
+    """Write every figure of a comparison as an SVG file.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist; existing figures of the same names are replaced.
+    summary : dict
+        As `write_report` takes it.
+    panels : xarray.Dataset
+        As `write_report` takes it.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, population first, then unit by unit.
+
+    Raises
+    ------
+    FileAccessError
+        If the folder cannot be written to.
+    """
+    drawings = [*draw_population(summary), *(each for group in draw_units(summary, panels) for each in group)]
+    return [save_drawing(folder, drawing) for drawing in drawings]
+
+
+def save_drawing(folder: str | Path, drawing: Drawing) -> Path:
+    """Write one drawing as a file of its own and give its path."""
+    path = Path(folder) / f"{drawing.name}.svg"
+    atomic_write(path, (_XML_HEAD + drawing.svg + "\n").encode("utf-8"))
+    return path
+
+
+def draw_population(summary: dict[str, Any]) -> list[Drawing]:
+    """Draw the figures that show all units: history gains, refractory mass, and the climb up the ladder."""
+    units = summary["units"]
+    rope = float((summary.get("settings") or {}).get("rope") or 0.01)
+    height = 62.0 + 17.0 * len(units) if len(units) <= population.MAX_NAMED_UNITS else 460.0
+    height = max(height, 130.0)
+    left = 22.0 + 5.8 * max((len(show_label(unit["unit"], 16)) for unit in units), default=1)
+    with _figure_style():
+        gains = _new_figure(height)
+        population.plot_population(_axes(gains, left=left, top=22.0), units, rope=rope)
+        refractory = _new_figure(height)
+        population.plot_refractory(_axes(refractory, left=left, top=22.0), units)
+        ladder = _new_figure(270.0)
+        population.plot_ladder(_axes(ladder, left=52.0, bottom=26.0), units)
+        return [
+            _finish(gains, "population", "population", (
+                f"History gain of every unit with its 95 % interval. The shaded region, "
+                f"\N{PLUS-MINUS SIGN}{rope:g} bits/spike, is too small to matter. "
+                "Filled circle: history matters; open square: no relevant history; open triangle: inconclusive.")),
+            _finish(refractory, "population_refractory", "refractory", (
+                "How often a unit fires right after its own spike (filled), beside what the stimulus-locked "
+                "rate alone expects (open).")),
+            _finish(ladder, "population_ladder", "ladder", (
+                "Every unit's held-out score at each rung. Up to M3 nothing is spike history: stimulus, drift and "
+                "trial gain. From M4 on (shaded) it is.")),
+        ]
+
+
+def draw_units(summary: dict[str, Any], panels: xr.Dataset) -> Iterator[list[Drawing]]:
+    """Draw the figures of each unit, one unit at a time, in the order of ``summary["units"]``."""
+    max_vector_spikes = min(figures.MAX_VECTOR_SPIKES, _PAGE_VECTOR_SPIKES // max(len(summary["units"]), 1))
+    position_of = {str(unit): position for position, unit in enumerate(panels["unit"].values)}
+    for number, unit in enumerate(summary["units"]):
+        position = position_of.get(str(unit["unit"]))
+        panel = None if position is None else figures.select_unit(panels, position)
+        yield _draw_unit(f"unit_{number:03d}_{_slug(unit['unit'])}", unit, panel, max_vector_spikes)
+
+
+def _draw_unit(
+    name: str, unit: dict[str, Any], panel: xr.Dataset | None, max_vector_spikes: int
+) -> list[Drawing]:
+    """Draw one unit: the waterfall, and what its spikes look like where they were handed over."""
+    if not unit.get("n_spikes"):
+        return []
+    label = show_label(unit["unit"], 40)
+    gain = unit.get("history_gain") or {}
+    with _figure_style():
+        waterfall = _new_figure(250.0)
+        figures.plot_waterfall(_axes(waterfall, left=160.0, right=50.0), unit)
+        drawings = [_finish(waterfall, f"{name}_waterfall", "waterfall", (
+            f"Unit {label}: what each rung adds, with 95 % intervals. History gain "
+            f"{show_number(gain.get('value'), signed=True)} {show_interval(gain.get('ci'), signed=True, missing='')} bits/spike."))]
+        if panel is None:
+            return drawings
+        return [*drawings, *_draw_panel(name, unit, panel, max_vector_spikes)]
+
+
+def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_spikes: int) -> list[Drawing]:
+    """Draw raster with PSTH, ISI histogram with its first 5 ms, and history filter of one unit."""
+    label = show_label(unit["unit"], 40)
+    raster = _new_figure(250.0)
+    upper = _axes(raster, left=48.0, bottom=122.0, top=6.0)
+    figures.plot_raster(upper, panel, n_trials=unit.get("n_trials"), max_vector_spikes=max_vector_spikes)
+    upper.tick_params(labelbottom=False)
+    figures.plot_psth(_axes(raster, left=48.0, top=146.0), panel)
+    isi = _new_figure(205.0)
+    whole = figures.plot_isi(_axes(isi, left=48.0, right=158.0, top=22.0), panel)
+    whole.set_ylabel("intervals per bin")
+    near = figures.plot_isi(_axes(isi, left=290.0, right=10.0, top=22.0), panel, window_s=_NEAR_S)
+    near.set_title("first 5 ms", fontsize=9.5, loc="left", pad=6.0)
+    handles, words = whole.get_legend_handles_labels()
+    whole.legend(handles, words, loc="upper right", borderpad=0.1, handlelength=1.6)
+    colours = "; one colour a condition" if panel.sizes.get("condition", 1) > 1 else ""
+    drawings = [
+        _finish(raster, f"{name}_raster", "raster", (
+            f"Unit {label}: spikes of every trial, the trial average, and the rate of M1{colours}.")),
+        _finish(isi, f"{name}_isi", "isi", (
+            f"Unit {label}: interspike intervals, data against M1 (dashed) and the history rung (solid); "
+            "right, the first 5 ms enlarged.")),
+    ]
+    if not panel["history_gain_factor"].notnull().any():
+        return drawings
+    filters = _new_figure(205.0)
+    figures.plot_history_filter(_axes(filters, left=48.0, top=12.0), panel)
+    return [*drawings, _finish(filters, f"{name}_history", "history", (
+        f"Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
+        "1 is no effect."))]
+
+
+@contextmanager
+def _figure_style() -> Iterator[None]:
+    """Draw in the report's style and leave the caller's matplotlib settings as they were."""
+    from matplotlib import rc_context
+
+    with rc_context(FIGURE_STYLE), warnings.catch_warnings():
+        # Text stays text in the SVG: a letter that the measuring font lacks is shown by the reader's.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        yield
+
+
+def _new_figure(height_pt: float) -> Figure:
+    """Make an empty figure of the common width that no global list of figures knows."""
+    from matplotlib.figure import Figure
+
+    # The resolution concerns dense rasters only, which are pictures inside the SVG.
+    return Figure(figsize=(_WIDTH_PT / 72.0, height_pt / 72.0), dpi=160, frameon=False)
+
+
+def _axes(figure: Figure, *, left: float, right: float = 12.0, bottom: float = 36.0, top: float = 12.0) -> Any:
+    """Add axes with margins in points: fixed margins line up between figures and cost no layout pass."""
+    width, height = (72.0 * inches for inches in figure.get_size_inches())
+    box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    return figure.add_axes(box)
+
+
+def _finish(figure: Figure, name: str, kind: str, caption: str) -> Drawing:
+    """Turn a figure into SVG text whose ids start with its name."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        # No date and no version: the same result gives the same bytes.
+        FigureCanvasSVG(figure).print_svg(
+            buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    return Drawing(name=name, kind=kind, caption=caption, svg=_tidy(buffer.getvalue(), name, caption))
+
+
+def _tidy(raw: str, name: str, caption: str) -> str:
+    """Strip what a page does not need, round coordinates, and keep only ids that something refers to."""
+    body = raw[raw.index("<svg") :]
+    box = re.search(r'viewBox="([^"]+)"', body).group(1)
+    width, height = box.split()[2:]
+    body = body[body.index(">") + 1 : body.rindex("</svg>")]
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S)
+    used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', body))
+    prefix = f"{name}-"
+
+    def tidy_tag(match: re.Match[str]) -> str:
+        """Rewrite one tag; text between tags, which may hold a unit's name, is never touched."""
+        tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", match[0])
+        tag = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}", tag)
+        tag = _NUMERIC.sub(lambda m: _LONG_NUMBER.sub(r"\1", m[0]), tag)
+        tag = _PATH.sub(lambda m: f' d="{_shorten_path(m[1])}"', tag)
+        tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+        return tag.replace(f" font-family: '{FONT_MEASURED}';", "")
+
+    body = re.sub(r">\s*\n\s*", ">", _TAG.sub(tidy_tag, body))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{width}pt" height="{height}pt" viewBox="{box}" role="img" aria-label="{html.escape(caption)}" '
+        f'style="stroke-linejoin:round;stroke-linecap:butt;font-family:{FONT_SHOWN}">{body}</svg>'
+    )
+
+
+def _shorten_path(path: str) -> str:
+    """Write horizontal and vertical lines of a path with one coordinate: steps and rasters are made of them."""
+    words, x, y = [], None, None
+    for command, numbers in _COMMAND.findall(_LONG_NUMBER.sub(r"\1", path)):
+        point = numbers.split()
+        if command == "L" and point[0] == x:
+            words.append(f"V{point[1]}")
+        elif command == "L" and point[1] == y:
+            words.append(f"H{point[0]}")
+        else:
+            words.append(command + " ".join(point))
+        x, y = point[-2:] if point else (None, None)
+    return "".join(words)
+
+
+def _slug(name: Any) -> str:
+    """Make a name safe as part of a file name and of an id."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", str(name)).strip("-")[:40] or "unit"

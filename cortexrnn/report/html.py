@@ -1,0 +1,131 @@
+"""The report page: one file with everything inside that needs neither a network nor a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from jinja2 import ChainableUndefined, Environment, PackageLoader, Undefined
+from markupsafe import Markup
+
+from cortexrnn.report import formats, text
+from cortexrnn.report.drawing import Drawing, draw_population, draw_units, save_drawing
+from cortexrnn.report.style import RUNG_ORDER, RUNG_WORDS, VERDICTS, verdict_style
+from cortexrnn.runs.files import atomic_write
+
+# Up to this many units every section starts open; above, the first one does.
+MAX_OPEN_UNITS = 12
+
+
+def write_report(
+    path: str | Path, summary: Mapping[str, Any], panels: xr.Dataset, *, figures_folder: str | Path | None = None
+) -> Path:
+    """Write a comparison as one self-contained HTML page.
+
+    Parameters
+    ----------
+    path : path
+        The page; replaced atomically if it exists.
+    summary : mapping
+        What a comparison found, as in ``summary.json``: `recording`, `settings`, `controls`, `units`,
+        `population`, `verdict_sentence` and, optionally, `methods`. Values may be None or NaN.
+    panels : xarray.Dataset
+        What the figures draw, with dims unit, condition, time (s, left edges), model, isi (s, left edges),
+        lag (s), spike: `psth_hz`, `psth_model_hz`, `isi_observed`, `isi_model`, `history_gain_factor`,
+        `history_low`, `history_high`, `spike_unit`, `spike_trial`, `spike_time_s`, and optionally
+        `trial_condition` over ``trial``. Units that it lacks get no figures of their spikes.
+    figures_folder : path, optional
+        If given, every figure is also written there as an SVG file, without drawing it twice.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+
+    Raises
+    ------
+    FileAccessError
+        If the page or a figure cannot be written.
+    """
+    population = draw_population(summary)
+    groups = list(draw_units(summary, panels))
+    if figures_folder is not None:
+        for drawing in [*population, *(each for group in groups for each in group)]:
+            save_drawing(figures_folder, drawing)
+    target = Path(path)
+    atomic_write(target, _render(summary, population, groups).encode("utf-8"))
+    return target
+
+
+def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[list[Drawing]]) -> str:
+    """Fill the page's template; every value that is not one of our own figures is escaped."""
+    units = summary["units"]
+    environment = _environment()
+    return environment.get_template("report.html").render(
+        summary=summary,
+        counts=_count_verdicts(summary),
+        sections=[
+            {"unit": unit, "figures": group, "anchor": f"unit-{number}"}
+            for number, (unit, group) in enumerate(zip(units, groups, strict=True))
+        ],
+        population_figures=population,
+        largest=text.unit_to_quote(units),
+        alarms=text.alarm_sentences(summary),
+        rungs=[name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in units)],
+        rung_words=RUNG_WORDS,
+        has_truth=any(unit.get("truth") for unit in units),
+        all_open=len(units) <= MAX_OPEN_UNITS,
+        methods=summary.get("methods") or text.methods_paragraph(summary),
+        caution=text.CAUTION,
+        verdict_styles=VERDICTS,
+    )
+
+
+def _environment() -> Environment:
+    """Make the template environment: escaping on, numbers written as on the rest of the page."""
+    environment = Environment(
+        loader=PackageLoader("cortexrnn.report", "templates"), autoescape=True, undefined=ChainableUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=_as_filter(formats.show_number),
+        interval=_as_filter(formats.show_interval),
+        percent=_as_filter(formats.show_percent),
+        time=_as_filter(formats.show_time),
+        count=_as_filter(formats.show_count),
+        label=formats.show_label,
+        setting=text.show_setting,
+        svg=_trust_own_svg,
+        window=_as_filter(formats.show_window),
+        # A percentage must not part from its sign at a line's end.
+        tie=lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
+        refractory=text.refractory_sentence,
+        slug=lambda verdict: verdict_style(verdict).slug,
+    )
+    return environment
+
+
+def _as_filter(show: Callable[..., str]) -> Callable[..., str]:
+    """Make a formatter of numbers take what a summary lacks as missing, and write a typographic minus sign."""
+
+    def show_on_page(value: Any, *args: Any, **kwargs: Any) -> str:
+        """Write one value."""
+        known = None if isinstance(value, Undefined) else value
+        return show(known, *args, **kwargs).replace("-", "\N{MINUS SIGN}")
+
+    return show_on_page
+
+
+def _trust_own_svg(drawing: Drawing) -> Markup:
+    """Insert a figure unescaped: `drawing` has escaped every name in it already."""
+    return Markup(drawing.svg)  # noqa: S704
+
+
+def _count_verdicts(summary: Mapping[str, Any]) -> dict[str, int]:
+    """Take the counts of the population, or count where an older summary lacks them."""
+    known = (summary.get("population") or {}).get("verdicts") or {}
+    verdicts = [unit.get("verdict") for unit in summary["units"]]
+    return {name: int(known.get(name, verdicts.count(name))) for name in VERDICTS}
+

@@ -1,0 +1,332 @@
+"""A comparison in words: the summary for the terminal, the paragraph for the paper, the table for a sheet."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cortexrnn.report.formats import (
+    interval_ends,
+    is_missing,
+    show_count,
+    show_interval,
+    show_label,
+    show_number,
+    show_percent,
+    show_time,
+)
+from cortexrnn.report.style import RUNG_ORDER
+
+# Terminals may not know an em dash: there a hyphen stands for what is missing.
+_NONE = "-"
+MAX_TERMINAL_UNITS = 40
+
+CAUTION = (
+    'What is measured is a spike-history-conditional prediction gain. "Past spikes predict" is not "the neuron has '
+    'memory": unobserved input, arousal or the phase of a field potential make past spikes predictive too, which is '
+    "why the trial gain (M3) and the network without its own spikes (M6cut) stand beside it."
+)
+
+_RUNG_METHODS: dict[str, str] = {
+    "M0": "M0, a constant rate",
+    "M1": "M1, a PSTH per condition, smoothed with a Gaussian kernel whose width was chosen in training",
+    "M2": "M2, M1 times a slow drift over trials (natural spline)",
+    "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
+    "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
+    "M5": "M5, a Poisson GLM with M3 as offset and the unit's spike history on raised cosines",
+    "M6cut": "M6cut, the network of M6 with its spike input set to zero (control)",
+    "M6": "M6, a gated recurrent network on top of log M3 with the unit's own spikes as input",
+}
+
+
+def refractory_sentence(unit: Mapping[str, Any]) -> str:
+    """Say how often a unit fires right after a spike, and how often its PSTH alone would.
+
+    Parameters
+    ----------
+    unit : mapping
+        One entry of ``summary["units"]``; `refractory_mass` holds `window_s` (seconds) and the fractions
+        `psth` and `observed`.
+
+    Returns
+    -------
+    str
+        One sentence, or an empty string where the fractions are not known.
+    """
+    mass = unit.get("refractory_mass") or {}
+    if is_missing(mass.get("observed")) or is_missing(mass.get("psth")):
+        return ""
+    return (
+        f"Poisson-PSTH expects {show_percent(mass['psth'])} of its spikes within {show_time(mass['window_s'])} "
+        f"of the previous spike; your unit {show_label(unit['unit'])} fires {show_percent(mass['observed'])}."
+    )
+
+
+def unit_to_quote(units: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Pick the unit whose refractory sentence opens every summary: the one with the largest history gain.
+
+    Parameters
+    ----------
+    units : list of mapping
+        ``summary["units"]``.
+
+    Returns
+    -------
+    mapping or None
+        None where no unit has both a history gain and a refractory mass.
+    """
+    quotable = [
+        unit for unit in units
+        if refractory_sentence(unit) and not is_missing((unit.get("history_gain") or {}).get("value"))
+    ]
+    return max(quotable, key=lambda unit: unit["history_gain"]["value"], default=None)
+
+
+def alarm_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Say which control failed, one sentence each; empty where all passed."""
+    controls = summary.get("controls") or {}
+    sentences = []
+    if controls.get("alarm"):
+        sentences.append(
+            "Pipeline leak, do not trust these gains: trials were exchanged so that no history is left, and yet "
+            f"M5 gains {show_number(controls.get('trial_exchange_bits_per_spike'), 4, signed=True)} "
+            f"{show_interval(controls.get('trial_exchange_ci'), 4, signed=True)} bits/spike over M3."
+        )
+    if controls.get("leak_probe") == "failed":
+        sentences.append(
+            "Pipeline leak, do not trust these gains: changing a spike changed the rate expected at or before it."
+        )
+    return sentences
+
+
+def screen_summary(summary: Mapping[str, Any], *, report_path: str | None = None) -> str:
+    """Write what a terminal shows after a comparison: the verdict, one line a unit, the controls.
+
+    Parameters
+    ----------
+    summary : mapping
+        As `write_report` takes it.
+    report_path : str, optional
+        Where the page lies; named in the last line.
+
+    Returns
+    -------
+    str
+        Lines without control characters, whatever the units are called; no line end at the end.
+    """
+    lines = [show_label(summary["verdict_sentence"])]
+    quoted = unit_to_quote(summary["units"])
+    if quoted is not None:
+        lines.append(refractory_sentence(quoted))
+    lines += [f"WARNING: {sentence}" for sentence in alarm_sentences(summary)]
+    lines += ["", *_unit_lines(summary["units"]), ""]
+    controls = summary.get("controls") or {}
+    exchange = show_number(controls.get("trial_exchange_bits_per_spike"), 4, signed=True, missing=_NONE)
+    interval = show_interval(controls.get("trial_exchange_ci"), 4, signed=True, missing="")
+    lines.append(
+        f"Controls: trial exchange {exchange} {interval}".rstrip()
+        + f" bits/spike (should be 0); leak probe {controls.get('leak_probe') or 'not run'}."
+    )
+    if report_path is not None:
+        lines.append(f"Report: {report_path}")
+    return "\n".join(lines)
+
+
+def units_table(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """Make the table of ``units.csv``: one row a unit, every rung with its interval, plain columns.
+
+    Parameters
+    ----------
+    summary : mapping
+        As `write_report` takes it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Bits/spike for scores, seconds for times, fractions for the refractory mass; what is missing is NaN
+        or None.
+    """
+    present = [name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in summary["units"])]
+    return pd.DataFrame([_unit_row(unit, present) for unit in summary["units"]])
+
+
+def methods_paragraph(summary: Mapping[str, Any]) -> str:
+    """Write the paragraph for a paper's methods: data, rungs, folds, intervals, controls, settings, sources.
+
+    Parameters
+    ----------
+    summary : mapping
+        As `write_report` takes it; every entry of ``summary["settings"]`` is quoted.
+
+    Returns
+    -------
+    str
+        Paragraphs parted by empty lines.
+    """
+    settings = summary.get("settings") or {}
+    return "\n\n".join([
+        " ".join([_data_words(summary), _rung_words(settings)]),
+        " ".join([_score_words(settings), _verdict_words(settings), _control_words(summary)]),
+        "Settings: " + "; ".join(f"{key} = {show_setting(value)}" for key, value in settings.items()) + ".",
+        "References: Nadeau C, Bengio Y (2003) Inference for the generalization error. Machine Learning "
+        "52:239-281. Weber AI, Pillow JW (2017) Capturing the dynamical repertoire of single neurons with "
+        "generalized linear models. Neural Computation 29:3260-3289. Goris RLT, Movshon JA, Simoncelli EP (2014) "
+        "Partitioning neuronal variability. Nature Neuroscience 17:858-865 (Gamma-Poisson).",
+    ])
+
+
+def show_setting(value: Any) -> str:
+    """Write a setting on one line: text as it is, everything else as JSON."""
+    if isinstance(value, str):
+        return show_label(value)
+    return show_label(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _unit_lines(units: list[Mapping[str, Any]]) -> list[str]:
+    """Lay out the terminal's table."""
+    has_truth = any(unit.get("truth") for unit in units)
+    head = ["unit", "spikes", "history gain (bits/spike)", "p", "verdict"] + ["truth"] * has_truth
+    rows = [_unit_cells(unit, has_truth) for unit in units[:MAX_TERMINAL_UNITS]]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    to_the_right = {1, 3}
+    lines = []
+    for row in [head, *rows]:
+        cells = [
+            cell.rjust(width) if column in to_the_right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    if len(units) > MAX_TERMINAL_UNITS:
+        lines.append(f"... and {len(units) - MAX_TERMINAL_UNITS} more units: see units.csv")
+    return lines
+
+
+def _unit_cells(unit: Mapping[str, Any], has_truth: bool) -> list[str]:
+    """Write one unit's row of the terminal's table."""
+    gain = unit.get("history_gain") or {}
+    value = show_number(gain.get("value"), signed=True, missing=_NONE)
+    interval = show_interval(gain.get("ci"), signed=True, missing="")
+    cells = [
+        show_label(unit["unit"], 20),
+        show_count(unit.get("n_spikes"), missing=_NONE),
+        f"{value} {interval}".rstrip(),
+        show_number(unit.get("surrogate_p"), missing=_NONE),
+        str(unit.get("verdict")),
+    ]
+    if has_truth:
+        truth = unit.get("truth") or {}
+        agreement = {True: " (agrees)", False: " (DISAGREES)"}.get(truth.get("agrees"), "")
+        cells.append(show_label(truth.get("label", _NONE), 40) + agreement)
+    return cells
+
+
+def _unit_row(unit: Mapping[str, Any], rungs: list[str]) -> dict[str, Any]:
+    """Flatten one unit for the table."""
+    gain, mass, truth = (unit.get(key) or {} for key in ("history_gain", "refractory_mass", "truth"))
+    low, high = interval_ends(gain.get("ci"))
+    row: dict[str, Any] = {"unit": unit["unit"]}
+    row |= {key: unit.get(key) for key in ("n_spikes", "rate_hz", "n_trials", "verdict")}
+    row |= {
+        "history_gain": _number(gain.get("value")), "history_gain_low": low, "history_gain_high": high,
+        "history_gain_over": gain.get("over"), "history_chosen": "; ".join(map(str, gain.get("chosen") or [])),
+    }
+    row |= {key: unit.get(key) for key in (
+        "surrogate_p", "surrogate_kind", "seed_sd", "more_trials", "timescale_s", "isi_violations")}
+    row |= {f"refractory_{key}": _number(mass.get(key)) for key in ("window_s", "observed", "psth")}
+    for name in rungs:
+        rung = (unit.get("rungs") or {}).get(name) or {}
+        low, high = interval_ends(rung.get("ci"))
+        row |= {f"{name}_bits_per_spike": _number(rung.get("bits_per_spike")), f"{name}_low": low, f"{name}_high": high}
+    for name in rungs:
+        step = (unit.get("steps") or {}).get(name)
+        if step:
+            low, high = interval_ends(step.get("ci"))
+            row |= {f"{name}_step": _number(step.get("value")), f"{name}_step_low": low, f"{name}_step_high": high}
+    if truth:
+        row |= {"truth": truth.get("label"), "truth_has_history": truth.get("has_history"),
+                "truth_agrees": truth.get("agrees")}
+    return row | {"warnings": "; ".join(map(str, unit.get("warnings") or []))}
+
+
+def _data_words(summary: Mapping[str, Any]) -> str:
+    """Describe the recording for the methods."""
+    recording, settings = summary.get("recording") or {}, summary.get("settings") or {}
+    window = recording.get("window_s")
+    span = "" if window is None else f", from {window[0]:g} to {window[1]:g} s"
+    crowded = recording.get("n_multi_spike_bins")
+    clipped = "" if crowded is None else f" ({show_count(crowded)} bins held more than one spike; none was clipped)"
+    digest = recording.get("sha256")
+    return (
+        f"Spike-history analysis was done with cortexrnn {settings.get('version', '')}".rstrip()
+        + f" on {show_count(recording.get('n_units'))} units of {show_label(recording.get('name', 'a recording'))}"
+        + (f" (SHA-256 {digest})" if digest else "")
+        + f", {show_count(recording.get('n_spikes'))} spikes in {show_count(recording.get('n_trials'))} trials"
+        + f" aligned to {show_label(recording.get('align_to', 'trial start'))}{span}"
+        + f", in bins of {show_time(recording.get('bin_s'))}{clipped}."
+    )
+
+
+def _rung_words(settings: Mapping[str, Any]) -> str:
+    """Describe the ladder for the methods, only the rungs that were fitted."""
+    rungs = settings.get("rungs") or []
+    known = [_RUNG_METHODS[name] for name in _RUNG_METHODS if name in rungs]
+    words = f"A ladder of models was fitted to each unit: {'; '.join(known)}." if known else ""
+    if settings.get("history_s") is not None:
+        words += f" Spike history reached back {show_time(settings['history_s'])}."
+    if settings.get("likelihood"):
+        words += f" The likelihood was {show_label(settings['likelihood'])}."
+    if settings.get("n_seeds") is not None and "M6" in rungs:
+        words += f" A network's score is the mean over {settings['n_seeds']} seeds."
+    return words
+
+
+def _score_words(settings: Mapping[str, Any]) -> str:
+    """Describe folds, score and intervals for the methods."""
+    folds = settings.get("folds", "K")
+    return (
+        f"Models were scored by the log-likelihood of held-out trials in {folds} folds "
+        f"({settings.get('fold_order', 'contiguous')} in trial order, stratified by condition), in bits per spike over "
+        "the constant rate of the training trials; bandwidths, penalties, windows and early stopping were chosen "
+        "inside the training trials. Intervals are 95 % t intervals over trials whose standard error is multiplied "
+        "by sqrt(1 + K/(K-1)), K the number of folds, because folds share training data (Nadeau and Bengio 2003)."
+    )
+
+
+def _verdict_words(settings: Mapping[str, Any]) -> str:
+    """Describe history gain and verdict for the methods."""
+    rope = show_number(settings.get("rope", 0.01), 3)
+    return (
+        "The history gain is the score of the history rung (M4, M5 or M6, chosen by an inner validation split of "
+        "the training trials) minus that of the better of M3 and M6cut. History matters where the lower bounds "
+        "over both are above zero and the surrogate test gives p <= 0.05; there is no relevant history where the "
+        f"whole interval lies within +-{rope} bits/spike; everything else is inconclusive."
+    )
+
+
+def _control_words(summary: Mapping[str, Any]) -> str:
+    """Describe surrogates, controls and seed for the methods."""
+    settings, controls = summary.get("settings") or {}, summary.get("controls") or {}
+    words = (
+        f"The surrogate test refitted the whole GLM pipeline on {settings.get('surrogates', 'the')} trial-exchange "
+        "surrogates, in which the trials of a condition are permuted in every bin: this keeps the PSTH exactly and "
+        "destroys history (where trial gain was not negligible, surrogates were simulated from the fitted M3). "
+    )
+    exchange = controls.get("trial_exchange_bits_per_spike")
+    if not is_missing(exchange):
+        words += (
+            f"On trial-exchanged data M5 gained {show_number(exchange, 4, signed=True)} "
+            f"{show_interval(controls.get('trial_exchange_ci'), 4, signed=True, missing='')}".rstrip()
+            + " bits/spike over M3. "
+        )
+    if controls.get("leak_probe"):
+        words += f"A leak probe (does a spike change the rate expected at or before it?) {controls['leak_probe']}. "
+    return words + f"The seed was {settings.get('seed', 0)}."
+
+
+def _number(value: Any) -> float:
+    """Give a float, NaN where it is missing."""
+    return math.nan if is_missing(value) else float(value)

@@ -1,0 +1,1 @@
+"""Long work: atomic files, ledger and resume, threads, the guarded child."""

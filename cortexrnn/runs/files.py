@@ -1,0 +1,110 @@
+"""Files that are either old and complete or new and complete, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from cortexrnn.errors import FileAccessError, MissingFileError
+
+_ADVICE = {
+    errno.ENOSPC: "The disk is full: free some space and run the same command again; nothing finished is lost.",
+    errno.EDQUOT: "The disk quota is used up: free some space and run the same command again.",
+    errno.EROFS: "The file system is read-only: choose another folder with --out.",
+    errno.EACCES: "The folder may not be written to: choose another one with --out or change its permissions.",
+    errno.EPERM: "The folder may not be written to: choose another one with --out or change its permissions.",
+    errno.ENOTDIR: "A part of the path is a file, not a folder: choose another path.",
+    errno.EISDIR: "The path is a folder: name a file.",
+}
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that replaces `path` when the block succeeds.
+
+    The temporary file is flushed to the disk before it replaces the old one, and the folder after,
+    so that a crash or power cut leaves the old file or the new one, never a mixture.
+
+    Raises
+    ------
+    FileAccessError
+        If the folder cannot be written to or the disk is full; `path` is then untouched.
+    """
+    target = Path(path)
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    except OSError as error:
+        if isinstance(error, FileAccessError):
+            raise
+        raise explain(error, target) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old content or all of the new.
+
+    Raises
+    ------
+    FileAccessError
+        If the folder cannot be written to or the disk is full; says how many bytes were needed.
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            raise explain(error, Path(path), n_bytes=len(data)) from error
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Read a whole file, or raise MissingFileError or FileAccessError."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError("the file does not exist.", where=str(path)) from error
+    except OSError as error:
+        raise explain(error, Path(path)) from error
+
+
+def sha256_of_file(path: str | os.PathLike) -> str:
+    """Give the SHA-256 of a file's content as a hexadecimal string."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise MissingFileError("the file does not exist.", where=str(path)) from error
+    except OSError as error:
+        raise explain(error, Path(path)) from error
+
+
+def _flush(path: Path) -> None:
+    """Force a file or folder onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def explain(error: OSError, path: Path, n_bytes: int | None = None) -> FileAccessError:
+    """Turn an OSError into a FileAccessError that says what to do."""
+    size = f" ({n_bytes} bytes needed)" if n_bytes is not None else ""
+    hint = _ADVICE.get(error.errno, "Check the path and its permissions.")
+    typed = FileAccessError(f"{error.strerror or error}{size}.", where=str(path), hint=hint)
+    typed.errno = error.errno
+    return typed

@@ -1,0 +1,1 @@
+"""What was recorded: recordings, readers, alignment, folds, checks of a recording."""

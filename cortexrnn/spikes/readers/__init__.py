@@ -1,0 +1,1 @@
+"""One file a format; each reader returns plain arrays, `read.py` makes the Recording of them."""

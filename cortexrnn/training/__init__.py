@@ -1,0 +1,1 @@
+"""How networks learn: optimisers and their schedules."""

@@ -1,0 +1,1 @@
+"""The embedded recording, its card, and the script that makes it."""

@@ -1,0 +1,1 @@
+"""Published circuits as data."""

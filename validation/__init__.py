@@ -1,0 +1,1 @@
+"""Published figures and recordings, run through the package."""

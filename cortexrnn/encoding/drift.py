@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Drift(Rung):
         spikes = trials.spikes_per_trial.astype(float)
         expected = expected_per_trial(trials, log_mu)
         df = self._choose(trials.start_s, spikes, expected)
-        return self._fit_totals(below, trials.start_s, spikes, expected, df)[0]
+        return self._fit_totals(below, _Totals.of(trials.start_s, spikes, expected), df)
 
     def _choose(self, start_s: np.ndarray, spikes: np.ndarray, expected: np.ndarray) -> int:
         """Give the degrees of freedom with the highest likelihood of inner held-out trials."""
@@ -48,28 +48,26 @@ class Drift(Rung):
         if len(candidates) < 2 or np.unique(start_s).size < n_trials:
             return 0
         fold = assign_folds(np.zeros(n_trials), min(5, n_trials))
-        scores = []
-        for df in candidates:
-            score = 0.0
-            for k in range(int(fold.max()) + 1):
-                train, test = fold != k, fold == k
-                fitted, variance = self._fit_totals(None, start_s[train], spikes[train], expected[train], df)
+        scores = np.zeros(len(candidates))
+        for k in range(int(fold.max()) + 1):
+            train, test = fold != k, fold == k
+            totals = _Totals.of(start_s[train], spikes[train], expected[train])
+            for j, df in enumerate(candidates):
+                fitted = self._fit_totals(None, totals, df)
                 mean = expected[test] * np.exp(fitted.log_factor(start_s[test]))
-                score += float(np.sum(spikes[test] * np.log(mean) - mean + gain_evidence(spikes[test], mean, variance)))
-            scores.append(score)
+                evidence = gain_evidence(spikes[test], mean, totals.variance)
+                scores[j] += float(np.sum(spikes[test] * np.log(mean) - mean + evidence))
         return candidates[int(np.argmax(scores))]
 
-    def _fit_totals(self, below, start_s, spikes, expected, df) -> tuple[FittedDrift, float]:
-        """Fit intercept and spline to trial totals; give the variance of the gain left without them too.
+    def _fit_totals(self, below: Fitted | None, totals: _Totals, df: int) -> FittedDrift:
+        """Fit intercept and spline to trial totals, weighted as negative-binomial counts.
 
-        The totals are weighted as negative-binomial counts: trials whose gain fluctuates would
-        otherwise look like a drift of many degrees of freedom.
+        Trials whose gain fluctuates would otherwise look like a drift of many degrees of freedom.
         """
-        level = (spikes.sum() + 0.5) / (expected.sum() + 0.5)
-        variance = gain_variance(spikes, level * expected)
         if df == 0:
             none = np.zeros(0)
-            return FittedDrift(below=below, knots_s=none, center=none, scale=none, weights=np.zeros(1)), variance
+            return FittedDrift(below=below, knots_s=none, center=none, scale=none, weights=np.zeros(1))
+        start_s, spikes, expected, level, variance = totals
         knots_s = np.quantile(start_s, np.linspace(0.0, 1.0, df + 1))
         raw = _natural_spline(start_s, knots_s)
         center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-12)
@@ -86,7 +84,7 @@ class Drift(Rung):
             weights = weights + step
             if float(np.abs(step).max()) < 1e-9:
                 break
-        return FittedDrift(below=below, knots_s=knots_s, center=center, scale=scale, weights=weights), variance
+        return FittedDrift(below=below, knots_s=knots_s, center=center, scale=scale, weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,6 +117,22 @@ class FittedDrift(Fitted):
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Add each trial's log factor."""
         return log_mu + self.log_factor(trials.start_s)[:, None]
+
+
+class _Totals(NamedTuple):
+    """Trial totals, their overall level, and the variance of the gain around it."""
+
+    start_s: np.ndarray
+    spikes: np.ndarray
+    expected: np.ndarray
+    level: float
+    variance: float
+
+    @classmethod
+    def of(cls, start_s: np.ndarray, spikes: np.ndarray, expected: np.ndarray) -> _Totals:
+        """Measure level and variance."""
+        level = float((spikes.sum() + 0.5) / (expected.sum() + 0.5))
+        return cls(start_s, spikes, expected, level, gain_variance(spikes, level * expected))
 
 
 def expected_per_trial(trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:

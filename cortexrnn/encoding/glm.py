@@ -45,7 +45,7 @@ class HistoryGLM(Rung):
     sees_history: ClassVar[bool] = True
     baseline: Rung | None = CausalGain()
     history_s: float = 0.5
-    ridges: tuple[float, ...] = (0.3, 3.0, 30.0)
+    ridges: tuple[float, ...] = (0.3, 3.0, 30.0, 300.0)
     likelihood: str = "poisson"
     tolerance_nats: float = 1e-6
 
@@ -56,14 +56,9 @@ class HistoryGLM(Rung):
         basis = history_basis(self.history_s, trials.bin_s)
         problem = _Problem(trials, history_design(trials, basis, mean), np.ascontiguousarray(log_mu), code)
         is_validation = validation_split(trials.condition)
-        start = np.zeros(basis.shape[0] + 1)
-        scores = []
-        for ridge in self.ridges:
-            start = problem.maximise(~is_validation, start, ridge, self.tolerance_nats).weights
-            scores.append(problem.log_likelihood(start, is_validation))
-        ridge = self.ridges[int(np.argmax(scores))]
+        start, ridge, score = self._choose(problem, basis.shape[0] + 1, is_validation)
         optimum = problem.maximise(np.ones(trials.n_trials, bool), start, ridge, self.tolerance_nats)
-        effect = problem.effect(optimum.weights)
+        effect = problem.effect(optimum.weights, np.ones(trials.n_trials, bool))
         return FittedHistoryGLM(
             below=below,
             history_s=self.history_s,
@@ -74,9 +69,27 @@ class HistoryGLM(Rung):
             ridge=ridge,
             mean=mean,
             ceiling=float(effect[trials.scored].max()) if trials.scored.any() else 0.0,
-            validation_log_likelihood=float(max(scores)),
+            validation_log_likelihood=score,
             is_converged=optimum.is_converged,
         )
+
+    def _choose(self, problem: _Problem, n_weights: int, is_validation: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """Give weights, ridge and validation score of the best ridge.
+
+        Only the weakest ridge is fitted to the end; one Newton step from there, with its Hessian,
+        gives the others closely enough to choose among them.
+        """
+        weakest = min(self.ridges)
+        optimum = problem.maximise(~is_validation, np.zeros(n_weights), weakest, self.tolerance_nats)
+        curvature = np.linalg.inv(optimum.covariance)
+        best = (optimum.weights, weakest, -np.inf)
+        for ridge in self.ridges:
+            extra = np.diag(np.r_[0.0, np.full(n_weights - 1, ridge - weakest)])
+            weights = optimum.weights - np.linalg.solve(curvature + extra, extra @ optimum.weights)
+            score = problem.log_likelihood(weights, is_validation)
+            if score > best[2]:
+                best = (weights, ridge, score)
+        return best
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -116,7 +129,8 @@ class FittedHistoryGLM(Fitted):
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Add intercept and history effect, capped at the largest one met in training."""
         design = history_design(trials, self.basis, self.mean)
-        return log_mu + np.minimum(history_effect(self.weights, design, *trials.counts.shape), self.ceiling)
+        effect = history_effect(self.weights, design, trials.scored, np.ones(trials.n_trials, bool))
+        return log_mu + np.minimum(effect, self.ceiling)
 
     def filter(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give lags in seconds, the log effect of a spike at each, and its standard error."""
@@ -146,11 +160,11 @@ class _Problem:
 
         return maximise(run_pass, start, precision, tolerance_nats=tolerance_nats)
 
-    def effect(self, weights: np.ndarray) -> np.ndarray:
-        """Give the log effect of history in every bin."""
-        return history_effect(weights, self.design, *self.trials.counts.shape)
+    def effect(self, weights: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Give the log effect of history in every scored bin of the trials in `mask`."""
+        return history_effect(weights, self.design, self.trials.scored, mask)
 
     def log_likelihood(self, weights: np.ndarray, mask: np.ndarray) -> float:
         """Score the trials in `mask`, without the ceiling."""
-        log_mu = self.log_mu + self.effect(weights)
-        return float(trial_log_likelihood(self.trials, log_mu, self.likelihood)[mask].sum())
+        log_mu = (self.log_mu + self.effect(weights, mask))[mask]
+        return float(trial_log_likelihood(self.trials.take(mask), log_mu, self.likelihood).sum())

@@ -55,30 +55,45 @@ class HistoryDesign(NamedTuple):
 
 def history_design(trials: UnitTrials, basis: np.ndarray, mean: float) -> HistoryDesign:
     """Collect a unit's spikes and gaps for `history_pass`; `mean` stands in for unobserved bins."""
-    row, spike_bin = np.nonzero(trials.counts)
     n_trials, n_bins = trials.counts.shape
-    missing = np.concatenate([np.ones((n_trials, 1), bool), ~trials.observed, np.zeros((n_trials, 1), bool)], axis=1)
-    edges = np.diff(missing.astype(np.int8), axis=1)
-    start_row, start = np.nonzero(edges == 1)
-    _, stop = np.nonzero(edges == -1)
+    row, spike_bin = np.divmod(np.flatnonzero(trials.counts), n_bins)
     n_lags = basis.shape[1]
-    # Column j of `missing` is bin j - 1, and a run starts one past the edge before it.
-    gap_start = np.concatenate([np.full(n_trials, -n_lags), start])
-    order = np.argsort(np.concatenate([np.arange(n_trials), start_row]), kind="stable")
-    gap_row = np.concatenate([np.arange(n_trials), start_row])[order]
+    gap_row, gap_start, gap_stop = _gaps(trials.observed, n_lags)
     inside = basis != 0.0
     return HistoryDesign(
         spike_bin=spike_bin.astype(np.int64),
         spike_count=trials.counts[row, spike_bin].astype(np.float64),
         spike_offset=np.searchsorted(row, np.arange(n_trials + 1)).astype(np.int64),
-        gap_start=gap_start[order].astype(np.int64),
-        gap_stop=stop.astype(np.int64),
+        gap_start=gap_start,
+        gap_stop=gap_stop,
         gap_offset=np.searchsorted(gap_row, np.arange(n_trials + 1)).astype(np.int64),
         basis=np.ascontiguousarray(basis, dtype=np.float64),
         summed=np.concatenate([np.zeros((basis.shape[0], 1)), np.cumsum(basis, axis=1)], axis=1),
         support=np.stack([inside.argmax(axis=1), n_lags - inside[:, ::-1].argmax(axis=1)], axis=1).astype(np.int64),
         mean=float(mean),
     )
+
+
+def _gaps(observed: np.ndarray, n_lags: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give row, first bin and stop of every run of unobserved bins; the time before bin 0 is one, n_lags long."""
+    n_trials = observed.shape[0]
+    if observed.all():
+        return np.arange(n_trials), np.full(n_trials, -n_lags), np.zeros(n_trials, dtype=np.int64)
+    edge = np.ones((n_trials, 1), dtype=bool)
+    change = np.diff(np.concatenate([edge, ~observed, ~edge], axis=1).astype(np.int8), axis=1)
+    row, start = np.nonzero(change == 1)
+    _, stop = np.nonzero(change == -1)
+    row = np.concatenate([np.arange(n_trials), row])
+    start = np.concatenate([np.full(n_trials, -n_lags), start])
+    order = np.argsort(row, kind="stable")
+    return row[order], start[order].astype(np.int64), stop.astype(np.int64)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _add_scaled(row, effect, count):
+    """Add `count` times `effect` to `row`; a function of slices, because index arithmetic is not vectorised."""
+    for i in range(row.size):
+        row[i] += count * effect[i]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -104,10 +119,8 @@ def _history_block(features, design, trial, t0, n):
         for k in range(n_basis):
             low = max(0, shift + design.support[k, 0])
             high = min(n, shift + design.support[k, 1])
-            row = features[k + 1]
-            effect = design.basis[k]
-            for i in range(low, high):
-                row[i] += count * effect[i - shift]
+            if low < high:
+                _add_scaled(features[k + 1, low:high], design.basis[k, low - shift : high - shift], count)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -237,15 +250,25 @@ def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood
 
 
 @numba.njit(cache=True, nogil=True)
-def history_effect(weights, design, n_trials, n_bins):
-    """Give intercept plus weighted history of every bin; shape (n_trials, n_bins)."""
+def history_effect(weights, design, scored, trial_mask):
+    """Give intercept plus weighted history from a trial's first scored bin on, 0 elsewhere.
+
+    Parameters are those of `history_pass`; the shape is (n_trials, n_bins).
+    """
     features = np.empty((weights.size, BLOCK))
-    effect = np.zeros((n_trials, n_bins))
-    for trial in range(n_trials):
-        for t0 in range(0, n_bins, BLOCK):
+    effect = np.zeros(scored.shape)
+    n_bins = scored.shape[1]
+    for trial in range(scored.shape[0]):
+        if not trial_mask[trial]:
+            continue
+        t0 = 0
+        while t0 < n_bins and not scored[trial, t0]:
+            t0 += 1
+        while t0 < n_bins:
             n = min(BLOCK, n_bins - t0)
             _history_block(features, design, trial, t0, n)
             _predictor(features, weights, n, effect[trial, t0:])
+            t0 += n
     return effect
 
 

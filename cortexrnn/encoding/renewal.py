@@ -37,7 +37,7 @@ class Renewal(Rung):
     sees_history: ClassVar[bool] = True
     baseline: Rung | None = CausalGain()
     window_s: float = 0.01
-    prior_counts: tuple[float, ...] = (0.5, 2.0, 8.0, 32.0)
+    prior_counts: tuple[float, ...] = (0.5, 2.0, 8.0, 32.0, 128.0)
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedRenewal:
         """Choose the prior count and take the ratio of observed to expected spikes at every step."""

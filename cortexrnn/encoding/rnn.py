@@ -1,261 +1,249 @@
-"""Rungs M6 and M6cut: a recurrent network with (or without) the unit's own past spikes, on top of a baseline."""
+"""M6 and M6cut: a recurrent network on top of the trial gain, with the unit's own past spikes or without."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from cortexrnn._checks import check_choice, check_count, check_positive
 from cortexrnn.cells.gru import init_gru
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.gain import CausalGain
+from cortexrnn.encoding.likelihood import BERNOULLI, LIKELIHOODS, likelihood_code, trial_log_likelihood
+from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.rnn_kernels import (
     Learner,
     TrainingSet,
+    Workspace,
     as_network,
     count_weights,
     empty_workspace,
-    exponential_traces,
     predict_tile,
     train_epoch,
 )
-from cortexrnn.errors import NumericalError, OptionError
+from cortexrnn.encoding.rnn_tiles import InputScale, cut_pieces, measure_inputs, scaled_inputs, to_lanes
+from cortexrnn.errors import DataError, NumericalError
 from cortexrnn.numerics.lanes import N_LANES
+from cortexrnn.numerics.streams import stream
+from cortexrnn.spikes.folds import validation_split
 from cortexrnn.training.adam import init_adam
+
+# Whole trials are predicted in chunks of this many bins, so that the buffers stay in the cache.
+_CHUNK_BINS = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RNN:
-    """A GRU that adds what it makes of the past to the log-rate of a baseline.
+class RNN(Rung):
+    """log mu = log M3 + what a GRU makes of the unit's own past spikes and of log M3.
+
+    Trained on four fifths of the training trials by Adam with truncated back-propagation through time; the last
+    fifth stops it early. The read-out starts at zero, so that training starts at M3, and M3 is kept where no epoch
+    is better on the validation trials. Trials are cut into pieces; a piece starts from the state in which the piece
+    before it ended when that was last run.
 
     Attributes
     ----------
     n_hidden : int
         Units of the GRU.
-    likelihood : str
-        "poisson", or "bernoulli" with the complementary log-log link for counts of 0 and 1.
+    likelihood : {"poisson", "bernoulli"}
+        Observation model that is maximised.
     uses_own_spikes : bool
-        False gives the control rung: the same network, hyper-parameters and seeds, its spike inputs zero.
+        False gives the control M6cut: the same network, hyper-parameters and random streams, its spike inputs zero.
     trace_s : tuple of float
-        Time constants of the exponential traces of past spikes that are offered beside the last bin's count.
-    segment_s : float
-        Longest piece of a trial through which gradients travel back.
+        Time constants, in seconds, of the exponential traces of past spikes that are inputs beside the count of
+        the last bin. A network can grow such traces itself, but takes several times as many epochs.
+    piece_s : float
+        Length of the pieces, in seconds, and so of the longest way of a gradient into the past.
     learning_rate : float
-        Peak of the schedule, which rises over the first epoch and falls as a cosine to zero.
+        Peak of the schedule, which rises linearly over the first epoch and falls as a cosine to zero.
     max_epochs : int
-        Epochs of the schedule.
+        Length of the schedule.
     patience : int
         Epochs without a better validation score after which training stops.
+    seed : int
+        Seed of the initial weights and of the order of the pieces.
     """
 
+    meaning: ClassVar[str] = "spike history, recurrent network"
+    baseline: Rung | None = CausalGain()
     n_hidden: int = 16
     likelihood: str = "poisson"
     uses_own_spikes: bool = True
-    trace_s: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
-    segment_s: float = 0.25
-    learning_rate: float = 0.01
-    max_epochs: int = 40
-    patience: int = 8
-    average_decay: float = 0.98
+    trace_s: tuple[float, ...] = (0.002, 0.005, 0.012, 0.03, 0.1, 0.3)
+    piece_s: float = 0.25
+    learning_rate: float = 0.015
+    max_epochs: int = 30
+    patience: int = 6
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_count("n_hidden", self.n_hidden)
-        check_choice("likelihood", self.likelihood, ("poisson", "bernoulli"))
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
         for value in self.trace_s:
             check_positive("trace_s", value)
-        check_positive("segment_s", self.segment_s)
+        check_positive("piece_s", self.piece_s)
         check_positive("learning_rate", self.learning_rate)
         check_count("max_epochs", self.max_epochs)
         check_count("patience", self.patience)
+        check_count("seed", self.seed, at_least=0)
+
+    @property
+    def name(self) -> str:
+        """M6, or M6cut without the unit's own spikes."""
+        return "M6" if self.uses_own_spikes else "M6cut"
+
+    @property
+    def sees_history(self) -> bool:
+        """Whether the unit's own spikes are inputs."""
+        return self.uses_own_spikes
+
+    def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedRNN:
+        """Train on four fifths of the training trials and stop by the last fifth.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than two trials, or several spikes in a bin under the Bernoulli likelihood.
+        NumericalError
+            If a gradient is not finite.
+        """
+        likelihood_code(self.likelihood, trials.counts)
+        is_validation = validation_split(trials.condition)
+        if is_validation.all():
+            raise DataError(
+                f"{trials.n_trials} training trial cannot be divided for early stopping; a network needs at least two.",
+                hint="Use more trials, or rungs without networks.",
+            )
+        trained = train_network(self, trials, log_mu, is_validation)
+        return FittedRNN(below=below, spec=self, **trained._asdict())
 
 
-class InputScale(NamedTuple):
-    """Means and scales of the inputs over the training trials; spike inputs first, the log baseline last."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-    mean_count: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FittedRNN:
-    """A trained network.
+class TrainedNetwork(NamedTuple):
+    """What training gives.
 
     Attributes
     ----------
-    spec : RNN
     weights : ndarray of float32, shape (n_weights,)
-    input_scale : InputScale
-    bin_s : float
-    validation_gain : float
-        Gain over the baseline on the validation trials, in nats per spike; 0 where the baseline was kept.
-    n_epochs : int
-        Epochs trained.
+        Weights of the best epoch, in the order of `as_network`; all zero where the baseline was kept.
+    scale : InputScale
+    validation_log_likelihood : float
+        Score on the validation trials, in nats.
+    validation_gain : ndarray of float64, shape (n_epochs,)
+        Gain over the baseline on the validation trials after every epoch, in nats.
     """
 
+    weights: np.ndarray
+    scale: InputScale
+    validation_log_likelihood: float
+    validation_gain: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FittedRNN(Fitted):
+    """A trained network on top of a fitted rung; fields as in `TrainedNetwork`."""
+
+    below: Fitted | None
     spec: RNN
     weights: np.ndarray
-    input_scale: InputScale
-    bin_s: float
-    validation_gain: float
-    n_epochs: int
+    scale: InputScale
+    validation_log_likelihood: float
+    validation_gain: np.ndarray
 
-    def log_mu(self, trials: UnitTrials, baseline: np.ndarray) -> np.ndarray:
-        """Give the log expected count of every bin, given all spikes before it.
-
-        Parameters
-        ----------
-        trials : UnitTrials
-        baseline : ndarray, shape (n_trials, n_bins)
-            Log of the baseline's expected count per bin.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_trials, n_bins)
-        """
-        inputs = lane_inputs(self.spec, trials, baseline, self.input_scale)
-        return baseline + _log_gain(inputs, self.weights, self.spec, trials)
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add the network's output, given all spikes before each bin."""
+        return log_mu + log_gain(self.spec, _whole_trials(self.spec, trials, log_mu, self.scale), self.weights, trials)
 
 
-def train_network(spec, trials, baseline, is_validation, seed):
-    rng = np.random.default_rng(seed)
-    training = trials.take(~is_validation)
-    validation = trials.take(is_validation)
-    scale = measure_inputs(spec, training, baseline[~is_validation])
-    pieces = cut_pieces(spec, training, baseline[~is_validation], scale, rng)
-    held_inputs = lane_inputs(spec, validation, baseline[is_validation], scale)
-    n_inputs = held_inputs.shape[2]
+def train_network(spec: RNN, trials: UnitTrials, log_baseline: np.ndarray, is_validation: np.ndarray) -> TrainedNetwork:
+    """Train a network on top of any baseline.
+
+    Parameters
+    ----------
+    spec : RNN
+    trials : UnitTrials
+        Training and validation trials.
+    log_baseline : ndarray, shape (n_trials, n_bins)
+        Log of the baseline's expected count of every bin, given the past only; finite everywhere.
+    is_validation : ndarray of bool, shape (n_trials,)
+        Trials that stop the training; at least one, and not all.
+
+    Returns
+    -------
+    TrainedNetwork
+
+    Raises
+    ------
+    NumericalError
+        If a gradient is not finite.
+    """
+    rng = stream(spec.seed, "recurrent network")
+    held_out, held_base = trials.take(is_validation), log_baseline[is_validation]
+    scale = measure_inputs(trials.take(~is_validation), log_baseline[~is_validation], spec.trace_s)
+    pieces = _training_pieces(spec, trials.take(~is_validation), log_baseline[~is_validation], scale, rng)
+    n_tiles, n_steps, n_inputs, _ = pieces.inputs.shape
     weights = initial_weights(n_inputs, spec.n_hidden, rng)
     learner = Learner(weights, weights.copy(), init_adam(weights.size))
-    work = empty_workspace(pieces.inputs.shape[1], spec.n_hidden)
-    n_tiles = pieces.inputs.shape[0]
-    n_spikes = max(1.0, float(validation.spikes_per_trial.sum()))
-    start = _loss(spec, validation, baseline[is_validation])
-    best, best_weights, best_epoch = 0.0, np.zeros_like(weights), 0
-    options = (spec.likelihood == "bernoulli", spec.average_decay)
-    log = []
-    for epoch in range(spec.max_epochs):
-        progress = (epoch + np.arange(1, n_tiles + 1) / n_tiles) / spec.max_epochs
-        rates = spec.learning_rate * np.minimum(progress * spec.max_epochs, 0.5 * (1 + np.cos(np.pi * progress)))
-        n_done = train_epoch(pieces, rng.permutation(n_tiles), learner, rates, work, options)
-        if n_done < n_tiles:
+    work = empty_workspace(n_steps, spec.n_hidden)
+    held_inputs = _whole_trials(spec, held_out, held_base, scale)
+    code = LIKELIHOODS[spec.likelihood]
+    reference = float(trial_log_likelihood(held_out, held_base, code).sum())
+    best, best_weights, gains, n_waited = 0.0, np.zeros_like(weights), [], 0
+    while len(gains) < spec.max_epochs and n_waited < spec.patience:
+        rates = _learning_rates(spec, len(gains), n_tiles)
+        n_taken, norm = train_epoch(pieces, rng.permutation(n_tiles), rates, learner, work, code == BERNOULLI)
+        if n_taken < n_tiles:
             raise NumericalError(
-                f"the gradient of step {epoch * n_tiles + n_done} is not finite.",
+                f"the gradient of step {len(gains) * n_tiles + n_taken} has the norm {norm}; expected a finite one.",
                 hint="Use a smaller learning_rate.",
             )
-        log_mu = baseline[is_validation] + _log_gain(held_inputs, learner.average, spec, validation)
-        gain = (start - _loss(spec, validation, log_mu)) / n_spikes
-        log.append(gain)
-        if gain > best:
-            best, best_weights, best_epoch = gain, learner.average.copy(), epoch
-        if epoch - best_epoch >= spec.patience:
-            break
-    f = FittedRNN(
-        spec=spec, weights=best_weights, input_scale=scale, bin_s=trials.bin_s, validation_gain=best, n_epochs=epoch + 1
-    )
-    return f, log
+        log_mu = held_base + log_gain(spec, held_inputs, learner.average, held_out)
+        gains.append(float(trial_log_likelihood(held_out, log_mu, code).sum()) - reference)
+        n_waited += 1
+        if gains[-1] > best:
+            best, best_weights, n_waited = gains[-1], learner.average.copy(), 0
+    return TrainedNetwork(best_weights, scale, reference + best, np.array(gains))
 
 
-def initial_weights(n_inputs: int, n_hidden: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a GRU's weights and leave the read-out at zero, so that training starts at the baseline."""
-    flat = np.zeros(count_weights(n_inputs, n_hidden), dtype=np.float32)
-    views = as_network(flat, n_inputs, n_hidden)
-    for view, drawn in zip(views.gru, init_gru(n_inputs, n_hidden, rng), strict=True):
-        view[:] = drawn
+def initial_weights(n_inputs: int, n_hidden: int, rng: np.random.Generator, dtype: type = np.float32) -> np.ndarray:
+    """Draw a GRU's weights into a flat array and leave the read-out at zero: training starts at the baseline."""
+    flat = np.zeros(count_weights(n_inputs, n_hidden), dtype=dtype)
+    drawn = init_gru(n_inputs, n_hidden, rng, dtype)
+    for view, values in zip(as_network(flat, n_inputs, n_hidden).gru, drawn, strict=True):
+        view[:] = values
     return flat
 
 
-def spike_inputs(spec, trials, mean_count):
-    """Give the last bin's count and the traces, shape (n_trials, n_bins, n_spike_inputs), before scaling."""
-    n_trials, n_bins = trials.counts.shape
-    known = np.where(trials.observed, trials.counts, mean_count).astype(float)
-    decays = np.concatenate(([0.0], np.exp(-trials.bin_s / np.asarray(spec.trace_s))))
-    out = np.empty((n_trials, n_bins, decays.size))
-    for trial in range(n_trials):
-        exponential_traces(known[trial], decays, mean_count / (1 - decays), out[trial])
-    return out
-
-
-def measure_inputs(spec, trials, baseline):
-    """Measure means and scales over the scored bins of the training trials."""
-    mean_count = float(trials.counts[trials.observed].mean()) if trials.observed.any() else 0.0
-    values = np.concatenate((spike_inputs(spec, trials, mean_count), baseline[:, :, None]), axis=2)
-    chosen = values[trials.scored]
-    spread = chosen.std(axis=0)
-    scale = np.where(spread > 1e-6, spread, 1.0)
-    # The raw count's sd is tiny at low rates: a spike would be an input of 10 or more.
-    return InputScale(chosen.mean(axis=0), scale, mean_count)
-
-
-def lane_inputs(spec, trials, baseline, scale):
-    """Give standardised inputs in tiles of whole trials, shape (n_tiles, n_bins, n_inputs, N_LANES) float32."""
-    n_trials, n_bins = trials.counts.shape
-    values = np.concatenate((spike_inputs(spec, trials, scale.mean_count), baseline[:, :, None]), axis=2)
-    values -= scale.mean
-    values /= scale.scale
-    if not spec.uses_own_spikes:
-        values[:, :, :-1] = 0.0
-    n_tiles = -(-n_trials // N_LANES)
-    padded = np.zeros((n_tiles * N_LANES, n_bins, values.shape[2]), dtype=np.float32)
-    padded[:n_trials] = values
-    return np.ascontiguousarray(padded.reshape(n_tiles, N_LANES, n_bins, -1).transpose(0, 2, 3, 1))
-
-
-def cut_pieces(spec, trials, baseline, scale, rng):
-    n_trials, n_bins = trials.counts.shape
-    inputs = lane_inputs(spec, trials, baseline, scale)
-    n_pieces = max(1, round(n_bins * trials.bin_s / spec.segment_s))
-    n_steps = -(-n_bins // n_pieces)
-    n_all = n_trials * n_pieces
-    n_tiles = -(-n_all // N_LANES)
-    shuffled = rng.permutation(n_all)
-    tile_of = np.empty(n_all, np.int64)
-    lane_of = np.empty(n_all, np.int64)
-    tile_of[shuffled] = np.arange(n_all) // N_LANES
-    lane_of[shuffled] = np.arange(n_all) % N_LANES
-    n_inputs = inputs.shape[2]
-    # A step's gradient is in nats per spike of an average tile.
-    per_spike = n_tiles / max(1.0, float(trials.spikes_per_trial.sum()))
-    pieces = TrainingSet(
-        inputs=np.zeros((n_tiles, n_steps, n_inputs, N_LANES), np.float32),
-        log_baseline=np.zeros((n_tiles, n_steps, N_LANES), np.float32),
-        counts=np.zeros((n_tiles, n_steps, N_LANES), np.float32),
-        weight=np.zeros((n_tiles, n_steps, N_LANES), np.float32),
-        states=np.zeros((n_tiles, spec.n_hidden, N_LANES), np.float32),
-        next_tile=np.full((n_tiles, N_LANES), -1),
-        next_lane=np.full((n_tiles, N_LANES), -1),
-        is_first=np.zeros((n_tiles, N_LANES), bool),
-    )
-    for piece in range(n_all):
-        trial, part = divmod(piece, n_pieces)
-        tile, lane = tile_of[piece], lane_of[piece]
-        first, stop = part * n_steps, min((part + 1) * n_steps, n_bins)
-        n = stop - first
-        pieces.inputs[tile, :n, :, lane] = inputs[trial // N_LANES, first:stop, :, trial % N_LANES]
-        pieces.log_baseline[tile, :n, lane] = baseline[trial, first:stop]
-        pieces.counts[tile, :n, lane] = trials.counts[trial, first:stop]
-        pieces.weight[tile, :n, lane] = trials.scored[trial, first:stop] * per_spike
-        pieces.is_first[tile, lane] = part == 0
-        if part + 1 < n_pieces:
-            pieces.next_tile[tile, lane] = tile_of[piece + 1]
-            pieces.next_lane[tile, lane] = lane_of[piece + 1]
-    return pieces
-
-
-def _log_gain(inputs, weights, spec, trials):
+def log_gain(spec: RNN, inputs: np.ndarray, weights: np.ndarray, trials: UnitTrials) -> np.ndarray:
+    """Give what the network adds to the log baseline, shape (n_trials, n_bins), float64."""
     n_tiles, n_bins = inputs.shape[:2]
-    work = empty_workspace(min(n_bins, 256), spec.n_hidden)
-    gain = np.empty((n_tiles, n_bins, N_LANES), np.float32)
+    work: Workspace = empty_workspace(min(n_bins, _CHUNK_BINS), spec.n_hidden)
+    gain = np.empty((n_tiles, n_bins, N_LANES), dtype=np.float32)
     for tile in range(n_tiles):
         predict_tile(inputs[tile], weights, work, gain[tile])
     return gain.transpose(0, 2, 1).reshape(n_tiles * N_LANES, n_bins)[: trials.n_trials].astype(float)
 
 
-def _loss(spec, trials, log_mu):
-    mu = np.exp(log_mu[trials.scored])
-    y = trials.counts[trials.scored].astype(float)
-    if spec.likelihood == "bernoulli":
-        return float(np.sum((1 - y) * mu) - np.sum(np.log(-np.expm1(-mu[y > 0]))))
-    return float(np.sum(mu) - np.sum((y * log_mu[trials.scored])[y > 0]))
+def _training_pieces(
+    spec: RNN, trials: UnitTrials, log_baseline: np.ndarray, scale: InputScale, rng: np.random.Generator
+) -> TrainingSet:
+    """Cut the training trials into pieces, shuffled into tiles, with states of zero before each."""
+    inputs = scaled_inputs(trials, log_baseline, spec.trace_s, scale, with_spikes=spec.uses_own_spikes)
+    n_pieces = max(1, round(trials.counts.shape[1] * trials.bin_s / spec.piece_s))
+    pieces = cut_pieces(trials, log_baseline, inputs, n_pieces, rng.permutation(trials.n_trials * n_pieces))
+    states = np.zeros((pieces.inputs.shape[0], spec.n_hidden, N_LANES), dtype=np.float32)
+    return pieces._replace(states=states)
+
+
+def _whole_trials(spec: RNN, trials: UnitTrials, log_baseline: np.ndarray, scale: InputScale) -> np.ndarray:
+    """Give the inputs of whole trials in tiles, shape (n_tiles, n_bins, n_inputs, N_LANES)."""
+    inputs = scaled_inputs(trials, log_baseline, spec.trace_s, scale, with_spikes=spec.uses_own_spikes)
+    return to_lanes(inputs, np.arange(trials.n_trials))
+
+
+def _learning_rates(spec: RNN, epoch: int, n_tiles: int) -> np.ndarray:
+    """Give the learning rate of every step of an epoch: a linear rise over the first, then a cosine to zero."""
+    passed = epoch + np.arange(1, n_tiles + 1) / n_tiles
+    return spec.learning_rate * np.minimum(passed, 0.5 + 0.5 * np.cos(np.pi * passed / spec.max_epochs))

@@ -10,7 +10,6 @@ by side; arrays have the shape (step, row, lane).
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,8 @@ from cortexrnn.training.adam import AdamState, adam_step
 LOG_BOUND = 8.0
 # Gradients in nats per spike are of order one; a norm of several marks an outlier.
 MAX_GRADIENT_NORM = 1.0
+# Decay a step of the averaged weights: about an epoch of a small recording.
+AVERAGE_DECAY = 0.98
 
 
 class Network(NamedTuple):
@@ -188,8 +189,8 @@ class TrainingSet(NamedTuple):
         Fields of `Tile` with a leading axis of tiles.
     states : ndarray, shape (n_tiles, n_hidden, N_LANES)
         State before each piece, from the last time that the piece before it was run.
-    next_tile, next_lane : ndarray of int64, shape (n_tiles, N_LANES)
-        Where the trial goes on; -1 at its end.
+    following : ndarray of int64, shape (n_tiles, N_LANES)
+        Place (tile times N_LANES plus lane) where the trial goes on; -1 at its end.
     is_first : ndarray of bool, shape (n_tiles, N_LANES)
         Where a trial begins.
     """
@@ -199,8 +200,7 @@ class TrainingSet(NamedTuple):
     counts: np.ndarray
     weight: np.ndarray
     states: np.ndarray
-    next_tile: np.ndarray
-    next_lane: np.ndarray
+    following: np.ndarray
     is_first: np.ndarray
 
 
@@ -221,59 +221,66 @@ class Learner(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def train_epoch(pieces, order, learner, rates, work, options):
+def train_epoch(pieces, order, rates, learner, work, is_bernoulli):
     """Take one step of Adam for every tile, in the given order.
 
     Parameters
     ----------
     pieces : TrainingSet
+        Its states are updated.
     order : ndarray of int64, shape (n_tiles,)
+    rates : ndarray of float64, shape (n_tiles,)
+        Learning rate of every step.
     learner : Learner
         Changed in place.
-    rates : ndarray, shape (n_tiles,)
-        Learning rate of every step.
     work : Workspace
-    options : tuple
-        Whether the likelihood is Bernoulli; decay of the average.
+    is_bernoulli : bool
+        Bernoulli likelihood with the complementary log-log link, else Poisson.
 
     Returns
     -------
-    int
-        Number of steps taken; less than n_tiles if a gradient was not finite.
+    n_taken : int
+        Steps taken; fewer than n_tiles if a gradient was not finite.
+    norm : float
+        Norm of the last gradient.
     """
-    is_bernoulli, decay = options
-    n_inputs = pieces.inputs.shape[2]
-    n_hidden = pieces.states.shape[1]
+    n_inputs, n_hidden = pieces.inputs.shape[2], pieces.states.shape[1]
     network = as_network(learner.weights, n_inputs, n_hidden)
     gradient = np.zeros_like(learner.weights)
     total = as_network(gradient, n_inputs, n_hidden)
+    norm = 0.0
     for step in range(order.size):
         i = order[step]
         tile = Tile(pieces.inputs[i], pieces.log_baseline[i], pieces.counts[i], pieces.weight[i])
-        first = work.tape.hidden[0]
-        for lane in range(N_LANES):
-            for j in range(n_hidden):
-                first[j, lane] = network.gru.start[j] if pieces.is_first[i, lane] else pieces.states[i, j, lane]
+        for j in range(n_hidden):
+            for lane in range(N_LANES):
+                carried = pieces.states[i, j, lane]
+                work.tape.hidden[0, j, lane] = network.gru.start[j] if pieces.is_first[i, lane] else carried
         run_network(tile.inputs, network, work)
         gradient.fill(0.0)
         tile_gradient(tile, network, work, is_bernoulli, total)
-        last = work.tape.hidden[tile.inputs.shape[0]]
-        for lane in range(N_LANES):
-            following = pieces.next_tile[i, lane]
-            for j in range(n_hidden):
-                if pieces.is_first[i, lane]:
-                    total.gru.start[j] += work.carried[j, lane]
-                if following >= 0:
-                    pieces.states[following, j, pieces.next_lane[i, lane]] = last[j, lane]
+        _pass_states_on(pieces, i, work, total.gru.start)
         norm = adam_step(learner.weights, gradient, learner.adam, rates[step], MAX_GRADIENT_NORM)
         if not np.isfinite(norm):
-            return step
+            return step, norm
         # The mean starts at the first weights and forgets them as 1/n until the decay takes over.
-        n = learner.adam.n_steps[0]
-        share = max(1.0 - decay, 1.0 / (n + 1.0))
+        share = max(1.0 - AVERAGE_DECAY, 1.0 / (learner.adam.n_steps[0] + 1.0))
         for k in range(learner.weights.size):
             learner.average[k] += share * (learner.weights[k] - learner.average[k])
-    return order.size
+    return order.size, norm
+
+
+@njit
+def _pass_states_on(pieces, i, work, start_gradient):
+    """Hand the last states of tile `i` to the pieces that follow; collect the start state's gradient."""
+    n_steps = pieces.inputs.shape[1]
+    for lane in range(N_LANES):
+        place = pieces.following[i, lane]
+        for j in range(start_gradient.size):
+            if pieces.is_first[i, lane]:
+                start_gradient[j] += work.carried[j, lane]
+            if place >= 0:
+                pieces.states[place // N_LANES, j, place % N_LANES] = work.tape.hidden[n_steps, j, lane]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -308,21 +315,23 @@ def predict_tile(inputs, flat, work, log_gain):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def exponential_traces(counts, decays, start, traces):
-    """Fill exponential traces of a trial's own past spikes: the trace of bin t knows bins up to t - 1.
+def exponential_traces(counts, decay, start, traces):
+    """Fill ``x_t = decay x_{t-1} + y_{t-1}``: the trace of bin t knows the bins before t only.
 
     Parameters
     ----------
-    counts : ndarray of float64, shape (n_bins,)
-    decays : ndarray of float64, shape (n_traces,)
+    counts : ndarray of float64, shape (n_trials, n_bins)
+    decay : ndarray of float64, shape (n_traces,)
         Factor per bin.
     start : ndarray of float64, shape (n_traces,)
-        Trace before the first bin.
-    traces : ndarray of float64, shape (n_bins, n_traces)
-        Filled here with ``x_t = decay x_{t-1} + y_{t-1}``.
+        Traces of the first bin.
+    traces : ndarray of float64, shape (n_trials, n_bins, at least n_traces)
+        The first n_traces entries are filled.
     """
-    for k in range(decays.size):
-        trace = start[k]
-        for t in range(counts.size):
-            traces[t, k] = trace
-            trace = decays[k] * trace + counts[t]
+    n_trials, n_bins = counts.shape
+    for trial in range(n_trials):
+        for k in range(decay.size):
+            trace = start[k]
+            for t in range(n_bins):
+                traces[trial, t, k] = trace
+                trace = decay[k] * trace + counts[trial, t]

@@ -26,6 +26,7 @@ from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
 from cortexrnn.evaluation.summary import (
     control_summary,
+    known_truth,
     population_summary,
     silent_summary,
     unit_summary,
@@ -129,7 +130,8 @@ def compare(
                     units.append(silent_summary(name, trials.sizes["trial"]))
                     continue
                 scores = found[name]
-                units.append(unit_summary(plan, scores, options))
+                unit = unit_summary(plan, scores, options)
+                units.append(unit | {"truth": known_truth(trials.isel(unit=position), unit["verdict"])})
                 panels.append(unit_panel(scores, np.unique(trials["condition"].values), trials["time"].values))
                 done.append((plan, scores))
     if not done:

@@ -57,7 +57,7 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "history_high": (("unit", "lag"), [np.exp(log_gain + _BAND * error)]),
             "spike_trial": ("spike", trial),
             "spike_time_s": ("spike", time[position]),
-            "trial_condition": ("trial", conditions[trials.condition]),
+            "trial_condition": ("trial", trials.condition),
         },
         coords=unit
         | {

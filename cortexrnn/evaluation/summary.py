@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from scipy import stats
 
 from cortexrnn.evaluation.ladder import CONTROL, CUT
@@ -101,6 +102,23 @@ def silent_summary(name: str, n_trials: int) -> dict[str, Any]:
         "timescale_s": None,
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
         "warnings": ["No spike in any scored bin."],
+    }
+
+
+def known_truth(unit: xr.Dataset, verdict: str) -> dict[str, Any] | None:
+    """Tell what is known of a simulated unit, where its metadata says so, and whether the verdict agrees.
+
+    An inconclusive verdict contradicts nothing.
+    """
+    if "truth" not in unit.coords or "has_history" not in unit.coords:
+        return None
+    has_history = str(unit["has_history"].item()).lower() in ("yes", "true", "1")
+    wrong = NO_RELEVANT_HISTORY if has_history else HISTORY_MATTERS
+    return {
+        "label": str(unit["truth"].item()),
+        "text": str(unit["truth_text"].item()) if "truth_text" in unit.coords else "",
+        "has_history": has_history,
+        "agrees": verdict != wrong,
     }
 
 

@@ -8,12 +8,12 @@ from cortexrnn.report.figures import (
     plot_isi,
     plot_psth,
     plot_raster,
-    plot_waterfall,
     select_unit,
 )
 from cortexrnn.report.html import write_report
 from cortexrnn.report.population import plot_ladder, plot_population, plot_refractory
 from cortexrnn.report.text import methods_paragraph, refractory_sentence, screen_summary, units_table
+from cortexrnn.report.waterfall import plot_waterfall
 
 __all__ = [
     "draw_figures",

@@ -17,6 +17,7 @@ import xarray as xr
 from cortexrnn.report import figures, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
 from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
+from cortexrnn.report.waterfall import plot_waterfall
 from cortexrnn.runs.files import atomic_write
 
 if TYPE_CHECKING:
@@ -25,8 +26,33 @@ if TYPE_CHECKING:
 # All figures are drawn 400 points wide: one column of a phone, half a page on a desk, one column in print.
 _WIDTH_PT = 400.0
 _NEAR_S = 0.005
-# Spikes drawn as lines on one page, about 40 bytes each; rasters of large populations are small pictures instead.
+# Spikes drawn as lines on one page, about 25 bytes each; the rasters of a large population are pictures.
 _PAGE_VECTOR_SPIKES = 60_000
+_CAPTIONS: dict[str, str] = {
+    "population": (
+        "History gain of every unit with its 95 % interval. The shaded region, \N{PLUS-MINUS SIGN}{rope:g} "
+        "bits/spike, is too small to matter. Filled circle: history matters; open square: no relevant "
+        "history; open triangle: inconclusive."
+    ),
+    "refractory": (
+        "How often a unit fires right after its own spike (filled), beside what the stimulus-locked rate "
+        "alone expects (open)."
+    ),
+    "ladder": (
+        "Every unit's held-out score at each rung. Up to M3 nothing is spike history: stimulus, drift and "
+        "trial gain. From M4 on (shaded) it is."
+    ),
+    "waterfall": "Unit {label}: what each rung adds, with 95 % intervals. History gain {gain} bits/spike.",
+    "raster": "Unit {label}: spikes of every trial, the trial average, and the rate of M1{colours}.",
+    "isi": (
+        "Unit {label}: interspike intervals, data against M1 (dashed) and the history rung (solid); right, "
+        "the first 5 ms enlarged."
+    ),
+    "history": (
+        "Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
+        "1 is no effect."
+    ),
+}
 _XML_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
 _TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _NUMERIC = re.compile(r' (?:x|y|width|height|transform|points)="[^"]*"')
@@ -105,16 +131,9 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
         ladder = _new_figure(270.0)
         population.plot_ladder(_axes(ladder, left=52.0, bottom=26.0), units)
         return [
-            _finish(gains, "population", "population", (
-                f"History gain of every unit with its 95 % interval. The shaded region, "
-                f"\N{PLUS-MINUS SIGN}{rope:g} bits/spike, is too small to matter. "
-                "Filled circle: history matters; open square: no relevant history; open triangle: inconclusive.")),
-            _finish(refractory, "population_refractory", "refractory", (
-                "How often a unit fires right after its own spike (filled), beside what the stimulus-locked "
-                "rate alone expects (open).")),
-            _finish(ladder, "population_ladder", "ladder", (
-                "Every unit's held-out score at each rung. Up to M3 nothing is spike history: stimulus, drift and "
-                "trial gain. From M4 on (shaded) it is.")),
+            _finish(gains, "population", "population", rope=rope),
+            _finish(refractory, "population_refractory", "refractory"),
+            _finish(ladder, "population_ladder", "ladder"),
         ]
 
 
@@ -136,12 +155,14 @@ def _draw_unit(
         return []
     label = show_label(unit["unit"], 40)
     gain = unit.get("history_gain") or {}
+    value = show_number(gain.get("value"), signed=True)
+    interval = show_interval(gain.get("ci"), signed=True, missing="")
     with _figure_style():
         waterfall = _new_figure(250.0)
-        figures.plot_waterfall(_axes(waterfall, left=160.0, right=50.0), unit)
-        drawings = [_finish(waterfall, f"{name}_waterfall", "waterfall", (
-            f"Unit {label}: what each rung adds, with 95 % intervals. History gain "
-            f"{show_number(gain.get('value'), signed=True)} {show_interval(gain.get('ci'), signed=True, missing='')} bits/spike."))]
+        plot_waterfall(_axes(waterfall, left=160.0, right=50.0), unit)
+        drawings = [
+            _finish(waterfall, f"{name}_waterfall", "waterfall", label=label, gain=f"{value} {interval}")
+        ]
         if panel is None:
             return drawings
         return [*drawings, *_draw_panel(name, unit, panel, max_vector_spikes)]
@@ -164,19 +185,14 @@ def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_s
     whole.legend(handles, words, loc="upper right", borderpad=0.1, handlelength=1.6)
     colours = "; one colour a condition" if panel.sizes.get("condition", 1) > 1 else ""
     drawings = [
-        _finish(raster, f"{name}_raster", "raster", (
-            f"Unit {label}: spikes of every trial, the trial average, and the rate of M1{colours}.")),
-        _finish(isi, f"{name}_isi", "isi", (
-            f"Unit {label}: interspike intervals, data against M1 (dashed) and the history rung (solid); "
-            "right, the first 5 ms enlarged.")),
+        _finish(raster, f"{name}_raster", "raster", label=label, colours=colours),
+        _finish(isi, f"{name}_isi", "isi", label=label),
     ]
     if not panel["history_gain_factor"].notnull().any():
         return drawings
     filters = _new_figure(205.0)
     figures.plot_history_filter(_axes(filters, left=48.0, top=12.0), panel)
-    return [*drawings, _finish(filters, f"{name}_history", "history", (
-        f"Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
-        "1 is no effect."))]
+    return [*drawings, _finish(filters, f"{name}_history", "history", label=label)]
 
 
 @contextmanager
@@ -198,18 +214,21 @@ def _new_figure(height_pt: float) -> Figure:
     return Figure(figsize=(_WIDTH_PT / 72.0, height_pt / 72.0), dpi=160, frameon=False)
 
 
-def _axes(figure: Figure, *, left: float, right: float = 12.0, bottom: float = 36.0, top: float = 12.0) -> Any:
+def _axes(
+    figure: Figure, *, left: float, right: float = 12.0, bottom: float = 36.0, top: float = 12.0
+) -> Any:
     """Add axes with margins in points: fixed margins line up between figures and cost no layout pass."""
     width, height = (72.0 * inches for inches in figure.get_size_inches())
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
     return figure.add_axes(box)
 
 
-def _finish(figure: Figure, name: str, kind: str, caption: str) -> Drawing:
-    """Turn a figure into SVG text whose ids start with its name."""
+def _finish(figure: Figure, name: str, kind: str, **words: Any) -> Drawing:
+    """Turn a figure into SVG text whose ids start with its name; `words` complete its caption."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    caption = _CAPTIONS[kind].format(**words)
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name}):
         # No date and no version: the same result gives the same bytes.
@@ -225,7 +244,9 @@ def _tidy(raw: str, name: str, caption: str) -> str:
     box = re.search(r'viewBox="([^"]+)"', body).group(1)
     width, height = box.split()[2:]
     body = body[body.index(">") + 1 : body.rindex("</svg>")]
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S)
+    body = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S
+    )
     used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', body))
     prefix = f"{name}-"
 
@@ -240,14 +261,15 @@ def _tidy(raw: str, name: str, caption: str) -> str:
 
     body = re.sub(r">\s*\n\s*", ">", _TAG.sub(tidy_tag, body))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{width}pt" height="{height}pt" viewBox="{box}" role="img" aria-label="{html.escape(caption)}" '
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{width}pt" height="{height}pt" viewBox="{box}" role="img" '
+        f'aria-label="{html.escape(caption)}" '
         f'style="stroke-linejoin:round;stroke-linecap:butt;font-family:{FONT_SHOWN}">{body}</svg>'
     )
 
 
 def _shorten_path(path: str) -> str:
-    """Write horizontal and vertical lines of a path with one coordinate: steps and rasters are made of them."""
+    """Write horizontal and vertical lines of a path with one coordinate; steps and rasters are such lines."""
     words, x, y = [], None, None
     for command, numbers in _COMMAND.findall(_LONG_NUMBER.sub(r"\1", path)):
         point = numbers.split()

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from cortexrnn.report import style
-from cortexrnn.report.formats import interval_ends, is_missing, show_label, show_number
-from cortexrnn.report.style import FONT_MEASURED, RUNG_ORDER, RUNG_WORDS, SPIKE_HISTORY_RUNGS, verdict_style
+from cortexrnn.report.formats import show_label
+from cortexrnn.report.style import FONT_MEASURED, write_instead
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,50 +50,6 @@ def select_unit(panels: xr.Dataset, position: int) -> xr.Dataset:
     if "spike_unit" not in panel:
         return panel
     return panel.isel(spike=np.flatnonzero(panels["spike_unit"].values == position))
-
-
-def plot_waterfall(ax: Axes, unit_summary: dict[str, Any]) -> Axes:
-    """Draw what each rung adds in bits/spike, one row a rung, with a 95 % interval on every step.
-
-    A bar runs from the rung below to the rung; the row "history" from its control to the history rung that
-    the training folds chose. The control M6cut is hollow: it is no step of the ladder.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where to draw.
-    unit_summary : dict
-        One entry of ``summary["units"]``: `rungs`, `steps`, `history_gain` and `verdict` are used.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The same axes.
-    """
-    rows = _waterfall_rows(unit_summary)
-    if not rows:
-        return _say(ax, "no score: too few spikes")
-    # The answer stands a little apart from the ladder that leads to it.
-    heights = [number + 0.4 * (row["rung"] == "history") for number, row in enumerate(rows)]
-    ax.axvline(0.0, color=style.MUTED, linewidth=0.7, zorder=1)
-    for number, (y, row) in enumerate(zip(heights, rows, strict=True)):
-        colour = _row_colour(row["rung"], unit_summary)
-        hollow = row["rung"] == "M6cut"
-        ax.barh(
-            y, row["top"] - row["base"], left=row["base"], height=0.56, zorder=2,
-            color="white" if hollow else colour, edgecolor=colour, linewidth=0.9,
-        )
-        _draw_interval(ax, y, row["base"] + row["low"], row["base"] + row["high"])
-        if number + 1 < len(rows) and abs(rows[number + 1]["base"] - row["top"]) < 1e-9:
-            ax.plot([row["top"]] * 2, [y + 0.28, heights[number + 1] - 0.28], color=style.MUTED, linewidth=0.6, zorder=1)
-        _name_row(ax, y, row, unit_summary)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.set_ylim(heights[-1] + 0.55, -0.55)
-    ax.margins(x=0.06)
-    ax.locator_params(axis="x", nbins=4)
-    ax.set_xlabel("bits/spike over a constant rate, held out")
-    return ax
 
 
 def plot_raster(
@@ -170,8 +126,10 @@ def plot_psth(ax: Axes, panel: xr.Dataset) -> Axes:
         else:
             ax.stairs(rate_hz, edges_s, color=colour, linewidth=0.6, alpha=0.55, baseline=None)
         ax.plot(
-            model["time"].values, model.isel(condition=code).values,
-            color=style.PSTH_MODEL if is_single else colour, label="M1" if is_single else show_label(label, 14),
+            model["time"].values,
+            model.isel(condition=code).values,
+            color=style.PSTH_MODEL if is_single else colour,
+            label="M1" if is_single else show_label(label, 14),
         )
     ax.set_xlim(*_time_limits(panel["time"].values))
     ax.set_ylim(bottom=0.0)
@@ -214,7 +172,15 @@ def plot_isi(ax: Axes, panel: xr.Dataset, *, window_s: float | None = None) -> A
         expected = panel["isi_model"].sel(model=name).values[:stop]
         if np.isfinite(expected).any():
             # Steps and not a line: the models too are expectations per bin.
-            ax.stairs(expected, shown_ms, color=colour, linestyle=dashes, linewidth=1.3, baseline=None, label=str(name))
+            ax.stairs(
+                expected,
+                shown_ms,
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.3,
+                baseline=None,
+                label=str(name),
+            )
     ax.set_xlim(shown_ms[0], shown_ms[-1])
     ax.set_ylim(bottom=0.0)
     ax.locator_params(axis="both", nbins=4 if window_s is None else 5)
@@ -243,19 +209,23 @@ def plot_history_filter(ax: Axes, panel: xr.Dataset) -> Axes:
     factor = panel["history_gain_factor"].values
     known = np.isfinite(factor) & (lag_ms > 0.0)
     if not known.any():
-        return _say(ax, "no GLM history filter for this unit")
+        return write_instead(ax, "no GLM history filter for this unit")
     ax.axhline(1.0, color=style.MUTED, linewidth=0.7, zorder=1)
     top = float(factor[known].max())
     if {"history_low", "history_high"} <= set(panel.data_vars):
         low, high = panel["history_low"].values[known], panel["history_high"].values[known]
-        ax.fill_between(lag_ms[known], low, high, color=style.HISTORY_MODEL, alpha=0.18, linewidth=0, label="95 % band")
+        ax.fill_between(
+            lag_ms[known], low, high, color=style.HISTORY_MODEL, alpha=0.18, linewidth=0, label="95 % band"
+        )
         # A band that explodes where spikes are few must not hide the curve.
         top = max(top, min(float(np.nanmax(high, initial=1.0)), 1.6 * max(top, 1.0)))
     ax.plot(lag_ms[known], factor[known], color=style.HISTORY_MODEL, label="filter")
     if top > _LINEAR_FACTOR:
         ax.set_yscale("log")
         ax.set_ylim(max(0.02, 0.7 * float(factor[known].min())), 1.3 * top)
-        ticks = [tick for tick in (0.03, 0.1, 0.3, 1, 3, 10, 30, 100) if ax.get_ylim()[0] < tick < ax.get_ylim()[1]]
+        ticks = [
+            tick for tick in (0.03, 0.1, 0.3, 1, 3, 10, 30, 100) if ax.get_ylim()[0] < tick < ax.get_ylim()[1]
+        ]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         ax.set_yticks([], minor=True)
     else:
@@ -267,63 +237,6 @@ def plot_history_filter(ax: Axes, panel: xr.Dataset) -> Axes:
     return ax
 
 
-def _waterfall_rows(unit_summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the rows to draw: rung, base, top, and the interval's ends relative to the base."""
-    rungs, steps = unit_summary.get("rungs") or {}, unit_summary.get("steps") or {}
-    gain = unit_summary.get("history_gain") or {}
-    level = {name: _finite(rungs.get(name, {}).get("bits_per_spike")) for name in RUNG_ORDER}
-    rows, below = [], 0.0
-    for name in RUNG_ORDER[1:]:
-        if name == "history":
-            top, step = level["history"], gain
-        else:
-            top, step = level[name], steps.get(name) or {}
-        value = _finite(step.get("value"))
-        if math.isnan(top) and name == "history" and not math.isnan(value):
-            top = level.get(gain.get("over"), math.nan) + value
-        if math.isnan(top):
-            continue
-        if name.startswith("M6") and math.isnan(value):
-            below = level["M3"]
-        base = below if math.isnan(value) else top - value
-        low, high = interval_ends(step.get("ci"))
-        rows.append({"rung": name, "base": 0.0 if math.isnan(base) else base, "top": top, "low": low, "high": high})
-        below = top
-    return rows
-
-
-def _row_colour(rung: str, unit_summary: dict[str, Any]) -> str:
-    """Colour a bar: spike history stands out, everything else is grey, the last row has the verdict's colour."""
-    if rung == "history":
-        return verdict_style(unit_summary.get("verdict")).colour
-    return style.HISTORY_MODEL if rung in SPIKE_HISTORY_RUNGS else style.NOT_HISTORY
-
-
-def _name_row(ax: Axes, y: float, row: dict[str, Any], unit_summary: dict[str, Any]) -> None:
-    """Write a row's rung and meaning to the left of the axes, and its step to the right."""
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 9.5}
-    is_answer = row["rung"] == "history"
-    weight = "bold" if is_answer else "normal"
-    step = show_number(row["top"] - row["base"], signed=True).replace("-", "\N{MINUS SIGN}")
-    ax.annotate(step, (1.0, y), xytext=(5, 0), ha="left", fontweight=weight, **place)
-    if is_answer:
-        over = (unit_summary.get("history_gain") or {}).get("over")
-        words = f"history gain over {show_label(over, 12)}" if over else "history gain"
-        ax.annotate(words, (0.0, y), xytext=(-6, 0), ha="right", fontweight=weight, **place)
-        return
-    ax.annotate(row["rung"], (0.0, y), xytext=(-6, 0), ha="right", fontweight="bold", **place)
-    ax.annotate(RUNG_WORDS[row["rung"]], (0.0, y), xytext=(-46, 0), ha="right", color=style.MUTED, **place)
-
-
-def _draw_interval(ax: Axes, y: float, low: float, high: float) -> None:
-    """Draw a whisker with small ends, if it is known."""
-    if math.isnan(low) or math.isnan(high):
-        return
-    ax.plot([low, high], [y, y], color=style.INK, linewidth=1.0, zorder=3)
-    ax.plot([low, low, math.nan, high, high], [y - 0.13, y + 0.13, math.nan] + [y - 0.13, y + 0.13],
-            color=style.INK, linewidth=1.0, zorder=3)
-
-
 def _draw_ticks(ax: Axes, times_s: np.ndarray, rows: np.ndarray, colour: str, *, is_dense: bool) -> None:
     """Draw spikes as one broken line: a single path weighs a tenth of one element a spike."""
     x = np.repeat(times_s.astype(float), 3)
@@ -331,7 +244,16 @@ def _draw_ticks(ax: Axes, times_s: np.ndarray, rows: np.ndarray, colour: str, *,
     x[2::3] = math.nan
     y[0::3] -= 0.42
     y[1::3] += 0.42
-    ax.plot(x, y, color=colour, linewidth=0.6 if is_dense else 0.85, solid_capstyle="butt", rasterized=is_dense)
+    # A picture without intermediate shades compresses to a third.
+    ax.plot(
+        x,
+        y,
+        color=colour,
+        linewidth=0.6 if is_dense else 0.85,
+        solid_capstyle="butt",
+        rasterized=is_dense,
+        antialiased=not is_dense,
+    )
 
 
 def _condition_colours(n_conditions: int) -> list[Any]:
@@ -377,7 +299,11 @@ def _log_milliseconds(ax: Axes, lag_ms: np.ndarray) -> None:
     if lag_ms.size > 1:
         ax.set_xscale("log")
         ax.set_xlim(lag_ms[0], lag_ms[-1])
-        ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if lag_ms[0] <= tick <= lag_ms[-1]]
+        ticks = [
+            tick
+            for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+            if lag_ms[0] <= tick <= lag_ms[-1]
+        ]
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         ax.set_xticks([], minor=True)
 
@@ -385,18 +311,11 @@ def _log_milliseconds(ax: Axes, lag_ms: np.ndarray) -> None:
 def _legend(ax: Axes, n_columns: int) -> None:
     """Put a legend above the axes, where it covers no data."""
     ax.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=n_columns, borderpad=0.1,
-        handlelength=1.3, columnspacing=1.0, prop={"family": [FONT_MEASURED], "size": 9.5},
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),
+        ncols=n_columns,
+        borderpad=0.1,
+        handlelength=1.3,
+        columnspacing=1.0,
+        prop={"family": [FONT_MEASURED], "size": 9.5},
     )
-
-
-def _say(ax: Axes, words: str) -> Axes:
-    """Write why there is nothing to draw."""
-    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=style.MUTED)
-    ax.set_axis_off()
-    return ax
-
-
-def _finite(value: Any) -> float:
-    """Give a float, NaN where the value is missing."""
-    return math.nan if is_missing(value) else float(value)

@@ -55,8 +55,14 @@ def plot_population(ax: Axes, units: list[dict[str, Any]], *, rope: float = 0.01
         if not math.isnan(low) and not math.isnan(high):
             ax.plot([low, high], [row, row], color=look.colour, linewidth=0.6 if is_small else 1.2, zorder=2)
         ax.plot(
-            gain, row, look.marker, color=look.colour, markersize=2.5 if is_small else 5.0, zorder=3,
-            markerfacecolor=look.colour if look.is_filled else "white", markeredgewidth=1.1,
+            gain,
+            row,
+            look.marker,
+            color=look.colour,
+            markersize=2.5 if is_small else 5.0,
+            zorder=3,
+            markerfacecolor=look.colour if look.is_filled else "white",
+            markeredgewidth=1.1,
         )
         reach = max([reach, abs(gain)] + [abs(end) for end in (low, high) if not math.isnan(end)])
     _name_rows(ax, ordered)
@@ -84,16 +90,31 @@ def plot_ladder(ax: Axes, units: list[dict[str, Any]]) -> Axes:
     for unit in units:
         look = verdict_style(unit.get("verdict"))
         ax.plot(
-            range(len(names)), [_level(unit, name) for name in names], color=look.colour, marker=look.marker,
-            markersize=3.0, markerfacecolor=look.colour if look.is_filled else "white", markeredgewidth=0.8,
-            linewidth=0.9, alpha=0.8 if len(units) <= MAX_NAMED_UNITS else 0.35, label=str(unit.get("verdict")),
+            range(len(names)),
+            [_level(unit, name) for name in names],
+            color=look.colour,
+            marker=look.marker,
+            markersize=3.0,
+            markerfacecolor=look.colour if look.is_filled else "white",
+            markeredgewidth=0.8,
+            linewidth=0.9,
+            alpha=0.8 if len(units) <= MAX_NAMED_UNITS else 0.35,
+            label=str(unit.get("verdict")),
         )
     ax.axhline(0.0, color=style.MUTED, linewidth=0.7, zorder=1)
     first = next((place for place, name in enumerate(names) if name in SPIKE_HISTORY_RUNGS), None)
     if first is not None:
         ax.axvspan(first - 0.5, len(names) - 0.5, color=style.EQUIVALENCE, linewidth=0, zorder=0)
-        ax.annotate("spike history", (first - 0.5, 1.0), xycoords=("data", "axes fraction"), xytext=(5, -4),
-                    textcoords="offset points", va="top", color=style.MUTED, fontsize=9.5)
+        ax.annotate(
+            "spike history",
+            (first - 0.5, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(5, -4),
+            textcoords="offset points",
+            va="top",
+            color=style.MUTED,
+            fontsize=9.5,
+        )
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.3, max(len(names) - 0.5, 0.3))
     ax.locator_params(axis="y", nbins=5)
@@ -126,9 +147,20 @@ def plot_refractory(ax: Axes, units: list[dict[str, Any]]) -> Axes:
         window_ms = 1e3 * mass["window_s"]
         expected, observed = 100.0 * mass["psth"], 100.0 * mass["observed"]
         ax.plot([expected, observed], [row, row], color=style.NOT_HISTORY, linewidth=1.0, zorder=1)
-        ax.plot(expected, row, "o", color=style.PSTH_MODEL, markersize=size, markerfacecolor="white", zorder=4,
-                clip_on=False, label="Poisson-PSTH expects")
-        ax.plot(observed, row, "o", color=style.INK, markersize=size, zorder=5, clip_on=False, label="unit fires")
+        ax.plot(
+            expected,
+            row,
+            "o",
+            color=style.PSTH_MODEL,
+            markersize=size,
+            markerfacecolor="white",
+            zorder=4,
+            clip_on=False,
+            label="Poisson-PSTH expects",
+        )
+        ax.plot(
+            observed, row, "o", color=style.INK, markersize=size, zorder=5, clip_on=False, label="unit fires"
+        )
     _name_rows(ax, ordered)
     ax.set_xlim(left=0.0)
     ax.locator_params(axis="x", nbins=5)
@@ -137,8 +169,16 @@ def plot_refractory(ax: Axes, units: list[dict[str, Any]]) -> Axes:
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if once:
-        ax.legend(once.values(), once.keys(), loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=2,
-                  handletextpad=0.2, columnspacing=1.0, borderpad=0.0)
+        ax.legend(
+            once.values(),
+            once.keys(),
+            loc="lower right",
+            bbox_to_anchor=(1.0, 0.99),
+            ncols=2,
+            handletextpad=0.2,
+            columnspacing=1.0,
+            borderpad=0.0,
+        )
     return ax
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HISTORY_MATTERS = "history matters"
 NO_RELEVANT_HISTORY = "no relevant history"
@@ -105,3 +108,10 @@ FIGURE_STYLE: dict[str, Any] = {
 def verdict_style(verdict: str | None) -> VerdictStyle:
     """Give the colour and mark of a verdict; an unknown or missing one looks inconclusive."""
     return VERDICTS.get(str(verdict), VERDICTS[INCONCLUSIVE])
+
+
+def write_instead(ax: Axes, words: str) -> Axes:
+    """Write on empty axes why there is nothing to draw."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=MUTED)
+    ax.set_axis_off()
+    return ax

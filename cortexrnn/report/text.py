@@ -26,8 +26,9 @@ _NONE = "-"
 MAX_TERMINAL_UNITS = 40
 
 CAUTION = (
-    'What is measured is a spike-history-conditional prediction gain. "Past spikes predict" is not "the neuron has '
-    'memory": unobserved input, arousal or the phase of a field potential make past spikes predictive too, which is '
+    'What is measured is a spike-history-conditional prediction gain. "Past spikes predict" is not "the '
+    'neuron has memory": unobserved input, arousal or the phase of a field potential make past spikes '
+    "predictive too, which is "
     "why the trial gain (M3) and the network without its own spikes (M6cut) stand beside it."
 )
 
@@ -37,7 +38,7 @@ _RUNG_METHODS: dict[str, str] = {
     "M2": "M2, M1 times a slow drift over trials (natural spline)",
     "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
     "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
-    "M5": "M5, a Poisson GLM with M3 as offset and the unit's spike history on raised cosines",
+    "M5": "M5, a GLM with M3 as offset and the unit's spike history on raised cosines",
     "M6cut": "M6cut, the network of M6 with its spike input set to zero (control)",
     "M6": "M6, a gated recurrent network on top of log M3 with the unit's own spikes as input",
 }
@@ -61,8 +62,9 @@ def refractory_sentence(unit: Mapping[str, Any]) -> str:
     if is_missing(mass.get("observed")) or is_missing(mass.get("psth")):
         return ""
     return (
-        f"Poisson-PSTH expects {show_percent(mass['psth'])} of its spikes within {show_time(mass['window_s'])} "
-        f"of the previous spike; your unit {show_label(unit['unit'])} fires {show_percent(mass['observed'])}."
+        f"Poisson-PSTH expects {show_percent(mass['psth'])} of its spikes within "
+        f"{show_time(mass['window_s'])} of the previous spike; your unit {show_label(unit['unit'])} fires "
+        f"{show_percent(mass['observed'])}."
     )
 
 
@@ -80,7 +82,8 @@ def unit_to_quote(units: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         None where no unit has both a history gain and a refractory mass.
     """
     quotable = [
-        unit for unit in units
+        unit
+        for unit in units
         if refractory_sentence(unit) and not is_missing((unit.get("history_gain") or {}).get("value"))
     ]
     return max(quotable, key=lambda unit: unit["history_gain"]["value"], default=None)
@@ -92,13 +95,15 @@ def alarm_sentences(summary: Mapping[str, Any]) -> list[str]:
     sentences = []
     if controls.get("alarm"):
         sentences.append(
-            "Pipeline leak, do not trust these gains: trials were exchanged so that no history is left, and yet "
-            f"M5 gains {show_number(controls.get('trial_exchange_bits_per_spike'), 4, signed=True)} "
+            "Pipeline leak, do not trust these gains: trials were exchanged so that no history is left, "
+            "and yet M5 gains "
+            f"{show_number(controls.get('trial_exchange_bits_per_spike'), 4, signed=True)} "
             f"{show_interval(controls.get('trial_exchange_ci'), 4, signed=True)} bits/spike over M3."
         )
     if controls.get("leak_probe") == "failed":
         sentences.append(
-            "Pipeline leak, do not trust these gains: changing a spike changed the rate expected at or before it."
+            "Pipeline leak, do not trust these gains: changing a spike changed the rate expected at or "
+            "before it."
         )
     return sentences
 
@@ -150,7 +155,9 @@ def units_table(summary: Mapping[str, Any]) -> pd.DataFrame:
         Bits/spike for scores, seconds for times, fractions for the refractory mass; what is missing is NaN
         or None.
     """
-    present = [name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in summary["units"])]
+    present = [
+        name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in summary["units"])
+    ]
     return pd.DataFrame([_unit_row(unit, present) for unit in summary["units"]])
 
 
@@ -168,15 +175,20 @@ def methods_paragraph(summary: Mapping[str, Any]) -> str:
         Paragraphs parted by empty lines.
     """
     settings = summary.get("settings") or {}
-    return "\n\n".join([
-        " ".join([_data_words(summary), _rung_words(settings)]),
-        " ".join([_score_words(settings), _verdict_words(settings), _control_words(summary)]),
-        "Settings: " + "; ".join(f"{key} = {show_setting(value)}" for key, value in settings.items()) + ".",
-        "References: Nadeau C, Bengio Y (2003) Inference for the generalization error. Machine Learning "
-        "52:239-281. Weber AI, Pillow JW (2017) Capturing the dynamical repertoire of single neurons with "
-        "generalized linear models. Neural Computation 29:3260-3289. Goris RLT, Movshon JA, Simoncelli EP (2014) "
-        "Partitioning neuronal variability. Nature Neuroscience 17:858-865 (Gamma-Poisson).",
-    ])
+    return "\n\n".join(
+        [
+            " ".join([_data_words(summary), _rung_words(settings)]),
+            " ".join([_score_words(settings), _verdict_words(settings), _control_words(summary)]),
+            "Settings: "
+            + "; ".join(f"{key} = {show_setting(value)}" for key, value in settings.items())
+            + ".",
+            "References: Nadeau C, Bengio Y (2003) Inference for the generalization error. Machine "
+            "Learning 52:239-281. Weber AI, Pillow JW (2017) Capturing the dynamical repertoire of single "
+            "neurons with generalized linear models. Neural Computation 29:3260-3289. Goris RLT, Movshon "
+            "JA, Simoncelli EP (2014) Partitioning neuronal variability. Nature Neuroscience 17:858-865 "
+            "(Gamma-Poisson).",
+        ]
+    )
 
 
 def show_setting(value: Any) -> str:
@@ -231,24 +243,47 @@ def _unit_row(unit: Mapping[str, Any], rungs: list[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"unit": unit["unit"]}
     row |= {key: unit.get(key) for key in ("n_spikes", "rate_hz", "n_trials", "verdict")}
     row |= {
-        "history_gain": _number(gain.get("value")), "history_gain_low": low, "history_gain_high": high,
-        "history_gain_over": gain.get("over"), "history_chosen": "; ".join(map(str, gain.get("chosen") or [])),
+        "history_gain": _number(gain.get("value")),
+        "history_gain_low": low,
+        "history_gain_high": high,
+        "history_gain_over": gain.get("over"),
+        "history_chosen": "; ".join(map(str, gain.get("chosen") or [])),
     }
-    row |= {key: unit.get(key) for key in (
-        "surrogate_p", "surrogate_kind", "seed_sd", "more_trials", "timescale_s", "isi_violations")}
+    row |= {
+        key: unit.get(key)
+        for key in (
+            "surrogate_p",
+            "surrogate_kind",
+            "seed_sd",
+            "more_trials",
+            "timescale_s",
+            "isi_violations",
+        )
+    }
     row |= {f"refractory_{key}": _number(mass.get(key)) for key in ("window_s", "observed", "psth")}
     for name in rungs:
         rung = (unit.get("rungs") or {}).get(name) or {}
         low, high = interval_ends(rung.get("ci"))
-        row |= {f"{name}_bits_per_spike": _number(rung.get("bits_per_spike")), f"{name}_low": low, f"{name}_high": high}
+        row |= {
+            f"{name}_bits_per_spike": _number(rung.get("bits_per_spike")),
+            f"{name}_low": low,
+            f"{name}_high": high,
+        }
     for name in rungs:
         step = (unit.get("steps") or {}).get(name)
         if step:
             low, high = interval_ends(step.get("ci"))
-            row |= {f"{name}_step": _number(step.get("value")), f"{name}_step_low": low, f"{name}_step_high": high}
+            row |= {
+                f"{name}_step": _number(step.get("value")),
+                f"{name}_step_low": low,
+                f"{name}_step_high": high,
+            }
     if truth:
-        row |= {"truth": truth.get("label"), "truth_has_history": truth.get("has_history"),
-                "truth_agrees": truth.get("agrees")}
+        row |= {
+            "truth": truth.get("label"),
+            "truth_has_history": truth.get("has_history"),
+            "truth_agrees": truth.get("agrees"),
+        }
     return row | {"warnings": "; ".join(map(str, unit.get("warnings") or []))}
 
 
@@ -258,13 +293,17 @@ def _data_words(summary: Mapping[str, Any]) -> str:
     window = recording.get("window_s")
     span = "" if window is None else f", from {window[0]:g} to {window[1]:g} s"
     crowded = recording.get("n_multi_spike_bins")
-    clipped = "" if crowded is None else f" ({show_count(crowded)} bins held more than one spike; none was clipped)"
+    clipped = (
+        "" if crowded is None else f" ({show_count(crowded)} bins held more than one spike; none was clipped)"
+    )
     digest = recording.get("sha256")
     return (
         f"Spike-history analysis was done with cortexrnn {settings.get('version', '')}".rstrip()
-        + f" on {show_count(recording.get('n_units'))} units of {show_label(recording.get('name', 'a recording'))}"
+        + f" on {show_count(recording.get('n_units'))} units"
+        + f" of {show_label(recording.get('name', 'a recording'))}"
         + (f" (SHA-256 {digest})" if digest else "")
-        + f", {show_count(recording.get('n_spikes'))} spikes in {show_count(recording.get('n_trials'))} trials"
+        + f", {show_count(recording.get('n_spikes'))} spikes"
+        + f" in {show_count(recording.get('n_trials'))} trials"
         + f" aligned to {show_label(recording.get('align_to', 'trial start'))}{span}"
         + f", in bins of {show_time(recording.get('bin_s'))}{clipped}."
     )
@@ -289,41 +328,51 @@ def _score_words(settings: Mapping[str, Any]) -> str:
     folds = settings.get("folds", "K")
     return (
         f"Models were scored by the log-likelihood of held-out trials in {folds} folds "
-        f"({settings.get('fold_order', 'contiguous')} in trial order, stratified by condition), in bits per spike over "
-        "the constant rate of the training trials; bandwidths, penalties, windows and early stopping were chosen "
-        "inside the training trials. Intervals are 95 % t intervals over trials whose standard error is multiplied "
-        "by sqrt(1 + K/(K-1)), K the number of folds, because folds share training data (Nadeau and Bengio 2003)."
+        f"({settings.get('fold_order', 'contiguous')} in trial order, stratified by condition), in bits "
+        "per spike over the constant rate of the training trials; bandwidths, penalties, windows and "
+        "early stopping were chosen inside the training trials. Intervals are 95 % t intervals over "
+        "trials whose standard error is multiplied by sqrt(1 + K/(K-1)), K the number of folds, because "
+        "folds share training data (Nadeau and Bengio 2003)."
     )
 
 
 def _verdict_words(settings: Mapping[str, Any]) -> str:
     """Describe history gain and verdict for the methods."""
     rope = show_number(settings.get("rope", 0.01), 3)
+    rungs = settings.get("rungs") or ["M4", "M5", "M6cut", "M6"]
+    candidates = " or ".join(name for name in ("M4", "M5", "M6") if name in rungs)
+    has_network = "M6cut" in rungs
+    control = "the better of M3 and M6cut" if has_network else "M3"
     return (
-        "The history gain is the score of the history rung (M4, M5 or M6, chosen by an inner validation split of "
-        "the training trials) minus that of the better of M3 and M6cut. History matters where the lower bounds "
-        "over both are above zero and the surrogate test gives p <= 0.05; there is no relevant history where the "
-        f"whole interval lies within +-{rope} bits/spike; everything else is inconclusive."
+        f"The history gain is the score of the history rung ({candidates}, chosen by an inner validation "
+        f"split of the training trials) minus that of {control}. "
+        f"History matters where the lower bound{'s over both are' if has_network else ' is'} above zero and "
+        "the surrogate test gives p <= 0.05; there is no relevant history where the whole interval lies "
+        f"within +-{rope} bits/spike; everything else is inconclusive."
     )
 
 
 def _control_words(summary: Mapping[str, Any]) -> str:
-    """Describe surrogates, controls and seed for the methods."""
+    """Describe surrogates, controls and seed for the methods, only those that were run."""
     settings, controls = summary.get("settings") or {}, summary.get("controls") or {}
-    words = (
-        f"The surrogate test refitted the whole GLM pipeline on {settings.get('surrogates', 'the')} trial-exchange "
-        "surrogates, in which the trials of a condition are permuted in every bin: this keeps the PSTH exactly and "
-        "destroys history (where trial gain was not negligible, surrogates were simulated from the fitted M3). "
-    )
+    words = ""
+    if settings.get("surrogates"):
+        words += (
+            f"The surrogate test refitted the whole GLM pipeline on {settings['surrogates']} trial-exchange "
+            "surrogates, in which the trials of a condition are permuted in every bin: this keeps the PSTH "
+            "exactly and destroys history (where the trial gain was not negligible, surrogates were "
+            "simulated from the fitted M3). "
+        )
     exchange = controls.get("trial_exchange_bits_per_spike")
     if not is_missing(exchange):
+        interval = show_interval(controls.get("trial_exchange_ci"), 4, signed=True, missing="")
         words += (
-            f"On trial-exchanged data M5 gained {show_number(exchange, 4, signed=True)} "
-            f"{show_interval(controls.get('trial_exchange_ci'), 4, signed=True, missing='')}".rstrip()
-            + " bits/spike over M3. "
+            f"On trial-exchanged data M5 gained {show_number(exchange, 4, signed=True)} {interval}".rstrip()
         )
+        words += " bits/spike over M3. "
     if controls.get("leak_probe"):
-        words += f"A leak probe (does a spike change the rate expected at or before it?) {controls['leak_probe']}. "
+        words += "A leak probe (does a spike change the rate expected at or before it?) "
+        words += f"{controls['leak_probe']}. "
     return words + f"The seed was {settings.get('seed', 0)}."
 
 

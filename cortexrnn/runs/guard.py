@@ -172,7 +172,7 @@ def serve(request: str) -> None:
         parts = _pack({"error": told})
     except MemoryError:
         parts = _pack({"out_of_memory": int(job["memory_bytes"])})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Whatever a third-party reader throws at a damaged file becomes one typed error in the parent.
         first_line = (str(error).splitlines() or [""])[0][:300]
         parts = _pack({"failure": f"{type(error).__name__}: {first_line}"})

@@ -16,13 +16,13 @@ from cortexrnn._checks import check_positive, check_window
 from cortexrnn.errors import DataWarning, NoTrialsError, OptionError, TimeUnitError
 from cortexrnn.schema import BLOCKS, make_trials
 from cortexrnn.spikes.binning import BinGrid, as_fraction, count_spikes, make_grid, observed_bins
+from cortexrnn.spikes.labels import plain, trial_coords, unit_coords
 from cortexrnn.spikes.ticks import to_ticks
 
 if TYPE_CHECKING:
     from cortexrnn.spikes.recording import Recording
 
 SESSION_COLUMNS = ("start_s", "stop_s", "zero_s")
-_TAKEN = {"trial", "time", "unit", "scored", "condition", "start_s", "counts", "observed"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,7 @@ def cut_trials(recording: Recording, spec: AlignSpec) -> xr.Dataset:
         history_s=spec.history_s,
         tick_hz=recording.tick_hz,
     )
-    coords = {"condition": ("trial", _plain(condition))}
+    coords = {"condition": ("trial", plain(condition))}
     trials = _materialise(recording, cut, grid, units=spec.units, coords=coords)
     trials = _drop_unobserved(trials, recording, window_s, name)
     _warn_of_overlap(trials, window_s, spec.bin_s)
@@ -304,8 +304,8 @@ def _materialise(
         "n_masked_spikes": n_masked,
     }
     labels = {
-        **_trial_coords(cut, recording.tick_hz),
-        **_unit_coords(recording, positions, set(map(str, cut.rows.columns))),
+        **trial_coords(cut.rows, cut.events / recording.tick_hz),
+        **unit_coords(recording, positions, set(map(str, cut.rows.columns))),
         **coords,
     }
     return make_trials(
@@ -316,42 +316,6 @@ def _materialise(
         coords=labels,
         attrs=attrs,
     )
-
-
-def _trial_coords(cut: _Cut, tick_hz: float) -> dict[str, Any]:
-    """Return the coordinates over trial: session time of the event and the simple columns of the table."""
-    coords: dict[str, Any] = {"start_s": ("trial", cut.events / tick_hz, {"units": "s"})}
-    coords["trial"] = ("trial", cut.rows.index.to_numpy())
-    for name in cut.rows.columns:
-        label = "trial_start_s" if name == "start_s" else str(name)
-        values = _plain(cut.rows[name].to_numpy())
-        if label not in _TAKEN and values is not None:
-            coords[label] = ("trial", values)
-    return coords
-
-
-def _unit_coords(recording: Recording, positions: list[int], taken: set[str]) -> dict[str, Any]:
-    """Return the coordinates over unit: ids and the simple columns of the units table."""
-    units = recording.units.iloc[positions]
-    coords: dict[str, Any] = {"unit": ("unit", _plain(units.index.to_numpy()))}
-    for name in units.columns:
-        label = str(name) if str(name) not in _TAKEN | taken else f"unit_{name}"
-        values = _plain(units[name].to_numpy())
-        if values is not None:
-            coords[label] = ("unit", values)
-    return coords
-
-
-def _plain(values: np.ndarray) -> np.ndarray | None:
-    """Return numbers, booleans and text as an array that a file can hold; None for anything else."""
-    values = np.asarray(values)
-    if values.dtype.kind in "iufb":
-        return values
-    if values.dtype.kind in "UT" or all(isinstance(value, str) for value in values):
-        return values.astype(str)
-    if all(isinstance(value, int | float | str | bool | np.generic) or value is None for value in values):
-        return np.array(["" if pd.isna(value) else str(value) for value in values], dtype=str)
-    return None
 
 
 def _keep(cut: _Cut, mask: np.ndarray) -> _Cut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,9 @@ def from_neo(block: neo.Block) -> Recording:
     observed = [_observed_of(train) for train in trains]
     tables = {epoch.name or f"epochs_{k}": _from_epoch(epoch) for k, epoch in enumerate(segment.epochs)}
     is_ours = block.annotations.get("format") == _FORMAT
-    attrs = json.loads(block.annotations["attrs"]) if is_ours else {"source": block.name or "", "reader": "neo"}
+    attrs = (
+        json.loads(block.annotations["attrs"]) if is_ours else {"source": block.name or "", "reader": "neo"}
+    )
     recording = Recording.from_arrays(
         [np.asarray(train.rescale("s").magnitude, dtype=float) for train in trains],
         trials=tables.pop(_TRIALS, None),
@@ -107,7 +110,8 @@ def from_neo(block: neo.Block) -> Recording:
         attrs=attrs,
     )
     metadata = [json.loads(train.annotations.get("metadata", "{}")) for train in trains]
-    return _with_tables(recording, pd.DataFrame(metadata, index=recording.units.index), tables)
+    units = pd.DataFrame(metadata, index=recording.units.index)
+    return replace(recording, units=units, tables=tables)
 
 
 def to_nwb(recording: Recording, path: str | Path) -> Path:
@@ -209,7 +213,9 @@ def from_xarray(dataset: xr.Dataset) -> Recording:
     tables = {}
     for name, columns in json.loads(dataset.attrs["columns"]).items():
         index = pd.Index(dataset[f"{name}:index"].values, name={"units": "unit", _TRIALS: "trial"}.get(name))
-        tables[name] = pd.DataFrame({column: dataset[f"{name}:{column}"].values for column in columns}, index=index)
+        tables[name] = pd.DataFrame(
+            {column: dataset[f"{name}:{column}"].values for column in columns}, index=index
+        )
     return Recording(
         ticks=dataset["ticks"].values,
         offsets=dataset["offsets"].values,
@@ -230,7 +236,9 @@ def _to_epoch(name: str, table: pd.DataFrame) -> neo.Epoch:
     starts = table["start_s"].to_numpy(dtype=float)
     stops = table["stop_s"].to_numpy(dtype=float) if "stop_s" in table else np.full(starts.size, np.nan)
     # The stops themselves travel along: start + (stop - start) is not always stop in floating point.
-    columns = {str(column): _storable(table[column].to_numpy()) for column in table.columns if column != "start_s"}
+    columns = {
+        str(column): _storable(table[column].to_numpy()) for column in table.columns if column != "start_s"
+    }
     return neo.Epoch(
         starts,
         durations=stops - starts,
@@ -258,21 +266,6 @@ def _observed_of(train: neo.SpikeTrain) -> np.ndarray:
         return np.asarray(train.annotations["observed_s"], dtype=float).reshape(-1, 2)
     edges = [float(edge.rescale("s").magnitude) for edge in (train.t_start, train.t_stop)]
     return np.array([edges])
-
-
-def _with_tables(recording: Recording, units: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> Recording:
-    """Return the recording with its units table and other tables."""
-    return Recording(
-        ticks=recording.ticks,
-        offsets=recording.offsets,
-        tick_hz=recording.tick_hz,
-        observed_ticks=recording.observed_ticks,
-        observed_offsets=recording.observed_offsets,
-        units=units,
-        trials=recording.trials,
-        tables=tables,
-        attrs=recording.attrs,
-    )
 
 
 def _add_units(file: Any, recording: Recording) -> None:

@@ -162,9 +162,7 @@ def simulate_state_bursts(rate_hz: np.ndarray, bin_s: float, *, bursts: StateBur
     expected = _expected_without_history(rate_hz, bin_s)
     largest = float(expected.max(initial=0.0)) * bursts.factor
     if largest > LARGEST_EXPECTED:
-        raise NumericalError(
-            f"a burst would hold {largest:.3g} spikes in one bin.", hint="Lower factor or rate_hz."
-        )
+        raise NumericalError(f"a burst would hold {largest:.3g} spikes in one bin.", hint="Lower factor or rate_hz.")
     silence, start, stop = _burst_bins(bursts, bin_s)
     counts = np.zeros(expected.shape, dtype=np.uint16)
     uniforms = stream(seed, "bursts").random(expected.shape)
@@ -172,9 +170,7 @@ def simulate_state_bursts(rate_hz: np.ndarray, bin_s: float, *, bursts: StateBur
     return counts
 
 
-def expected_burst_counts(
-    counts: np.ndarray, rate_hz: np.ndarray, bin_s: float, *, bursts: StateBursts
-) -> np.ndarray:
+def expected_burst_counts(counts: np.ndarray, rate_hz: np.ndarray, bin_s: float, *, bursts: StateBursts) -> np.ndarray:
     """Give the true expected count of every bin given the spikes before it, for `simulate_state_bursts`.
 
     Parameters

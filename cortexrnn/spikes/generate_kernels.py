@@ -27,7 +27,7 @@ def _poisson(expected, uniform):
 
 @njit(cache=True, nogil=True)
 def _history_expected(counts, hazard, log_factor, n_dead, t):
-    """Expected count of bin t of one trial: 0 while dead, else the hazard times exp(history)."""
+    """Give the expected count of bin t of one trial: 0 while dead, else the hazard times exp(history)."""
     for lag in range(1, min(n_dead, t) + 1):
         if counts[t - lag] > 0:
             return 0.0
@@ -55,7 +55,7 @@ def draw_history(counts, hazard, log_factor, n_dead, uniforms):
 
 @njit(cache=True, nogil=True)
 def evaluate_history(counts, hazard, log_factor, n_dead):
-    """Expected count of every bin given the counts before it."""
+    """Give the expected count of every bin given the counts before it."""
     expected = np.empty(hazard.shape)
     for i in range(counts.shape[0]):
         for t in range(counts.shape[1]):
@@ -65,7 +65,7 @@ def evaluate_history(counts, hazard, log_factor, n_dead):
 
 @njit(cache=True, nogil=True)
 def _burst_expected(expected, t, started, start, stop, factor):
-    """Expected count of bin t when the last burst was started by a spike in bin `started`."""
+    """Give the expected count of bin t when the last burst was started by a spike in bin `started`."""
     since = t - started
     return expected[t] * factor if start <= since < stop else expected[t]
 
@@ -86,7 +86,7 @@ def draw_bursts(counts, expected, silence, start, stop, factor, uniforms):
 
 @njit(cache=True, nogil=True)
 def evaluate_bursts(counts, expected, silence, start, stop, factor):
-    """Expected count of every bin given the counts before it."""
+    """Give the expected count of every bin given the counts before it."""
     means = np.empty(expected.shape)
     for i in range(counts.shape[0]):
         last, started = -silence - 1, -stop - 1

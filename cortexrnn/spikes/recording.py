@@ -15,7 +15,7 @@ from cortexrnn._checks import check_positive
 from cortexrnn.errors import DataError, NoTrialsError, OptionError
 from cortexrnn.spikes.align import AlignSpec, BlockSpec, cut_blocks, cut_trials
 from cortexrnn.spikes.ticks import (
-    check_sorted,
+    check_layout,
     concatenate,
     inferred_span,
     intervals_per_unit,
@@ -82,29 +82,7 @@ class Recording:
                 raise DataError(f"{name} has dtype {values.dtype}; expected integers.")
             object.__setattr__(self, name, values.astype(np.int64, copy=False))
         check_positive("tick_hz", self.tick_hz)
-        if self.observed_ticks.ndim != 2 or self.observed_ticks.shape[1:] != (2,):
-            raise DataError(
-                f"observed_ticks has shape {self.observed_ticks.shape}; expected (n_intervals, 2)."
-            )
-        n_units = len(self.units)
-        if not self.units.index.is_unique:
-            twice = self.units.index[self.units.index.duplicated()][0]
-            raise DataError(f"unit id {twice!r} occurs twice; ids must be unique.")
-        for name, total in (("offsets", self.ticks.size), ("observed_offsets", self.observed_ticks.shape[0])):
-            values = getattr(self, name)
-            if (
-                values.shape != (n_units + 1,)
-                or values[0] != 0
-                or values[-1] != total
-                or (np.diff(values) < 0).any()
-            ):
-                raise DataError(f"{name} does not cut {total} rows into {n_units} units.")
-        check_sorted("ticks", self.ticks, self.offsets)
-        check_sorted("observed_ticks", self.observed_ticks[:, 0], self.observed_offsets)
-        if (self.observed_ticks[:, 1] < self.observed_ticks[:, 0]).any():
-            raise DataError("an observed interval stops before it starts.")
-        if len(self.trials) and "start_s" not in self.trials:
-            raise DataError(f"trials has no column 'start_s'; it has {list(map(str, self.trials.columns))}.")
+        check_layout(self)
 
     @classmethod
     def from_arrays(
@@ -164,13 +142,12 @@ class Recording:
         per_unit = [sorted_ticks(times, tick_hz, unit) for times, unit in zip(times_s, ids, strict=True)]
         warn_of_silent_units([unit for unit, ticks in zip(ids, per_unit, strict=True) if not ticks.size])
         trials = pd.DataFrame() if trials is None else trials.copy()
-        ticks, offsets = concatenate(per_unit, np.empty(0, dtype=np.int64))
+        ticks, offsets = concatenate(per_unit)
         if observed_s is None:
-            span = inferred_span(ticks, trials, tick_hz)
-            intervals = [span] * len(ids)
+            intervals = [inferred_span(ticks, trials, tick_hz)] * len(ids)
         else:
             intervals = intervals_per_unit(observed_s, ids, tick_hz)
-        observed_ticks, observed_offsets = concatenate(intervals, np.empty((0, 2), dtype=np.int64))
+        observed_ticks, observed_offsets = concatenate(intervals, width=2)
         known = {
             "clock": SESSION,
             "observed": "inferred" if observed_s is None else "given",
@@ -225,24 +202,14 @@ class Recording:
         return self.observed_ticks[self.observed_offsets[position] : self.observed_offsets[position + 1]]
 
     def spike_times_s(self, unit_id: Any) -> np.ndarray:
-        """Give the spike times of one unit in seconds, shape (n_spikes_of_unit,).
-
-        Raises
-        ------
-        OptionError
-            If there is no such unit.
-        """
+        """Give the spike times of one unit in seconds; OptionError where there is no such unit."""
         return self.unit_ticks(self.positions([unit_id])[0]) / self.tick_hz
 
     def positions(self, units: Sequence[Any] | None) -> list[int]:
         """Find the positions of these unit ids; all of them for None.
 
-        An id may be given as text: "3" finds unit 3 where no unit is called "3".
-
-        Raises
-        ------
-        OptionError
-            If there is no such unit.
+        An id may be given as text: "3" finds unit 3 where no unit is called "3". OptionError where
+        there is no such unit.
         """
         if units is None:
             return list(range(self.n_units))
@@ -260,30 +227,17 @@ class Recording:
         Parameters
         ----------
         units : sequence
-            Unit ids.
+            Unit ids; OptionError where there is no such unit.
 
         Returns
         -------
         Recording
-
-        Raises
-        ------
-        OptionError
-            If there is no such unit.
         """
         keep = self.positions(units)
-        ticks, offsets = concatenate([self.unit_ticks(k) for k in keep], np.empty(0, dtype=np.int64))
-        observed, observed_offsets = concatenate(
-            [self.unit_observed(k) for k in keep], np.empty((0, 2), dtype=np.int64)
-        )
-        return replace(
-            self,
-            ticks=ticks,
-            offsets=offsets,
-            observed_ticks=observed,
-            observed_offsets=observed_offsets,
-            units=self.units.iloc[keep],
-        )
+        ticks, offsets = concatenate([self.unit_ticks(k) for k in keep])
+        intervals, cuts = concatenate([self.unit_observed(k) for k in keep], width=2)
+        parts = {"ticks": ticks, "offsets": offsets, "observed_ticks": intervals, "observed_offsets": cuts}
+        return replace(self, units=self.units.iloc[keep], **parts)
 
     def select_trials(self, mask: Any = None, **columns: Any) -> Recording:
         """Keep some trials; spikes and observed intervals stay as they are.
@@ -293,7 +247,7 @@ class Recording:
         mask : array-like of bool, shape (n_trials,), optional
             True for the trials to keep.
         **columns : Any
-            Column of the trials table and the value it must have.
+            Column of the trials table and the value it must have, compared as text.
 
         Returns
         -------
@@ -407,10 +361,8 @@ class Recording:
 
         Raises
         ------
-        OptionError
-            If an option is unknown or impossible.
-        NoTrialsError
-            If the recording is shorter than one block with its burn-in.
+        OptionError, NoTrialsError
+            If an option is impossible, or the recording is shorter than one block with its burn-in.
         """
         return cut_blocks(self, BlockSpec(block_s=block_s, bin_s=bin_s, history_s=history_s, units=units))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cortexrnn.errors import DataError, DataWarning
+
+if TYPE_CHECKING:
+    from cortexrnn.spikes.recording import Recording
 
 _LARGEST_TICK = 2.0**62
 
@@ -77,8 +80,9 @@ def warn_of_silent_units(silent: list[Any]) -> None:
         warnings.warn(DataWarning(message), stacklevel=3)
 
 
-def concatenate(parts: list[np.ndarray], nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join per-unit arrays into a flat one with offsets; `nothing` gives dtype and shape of no rows."""
+def concatenate(parts: list[np.ndarray], *, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Join per-unit arrays, rows of `width` values or single ticks, into a flat one with offsets."""
+    nothing = np.empty(0 if width is None else (0, width), dtype=np.int64)
     offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
     return np.concatenate([nothing, *parts]), offsets
 
@@ -111,10 +115,36 @@ def intervals_per_unit(observed_s: Any, ids: list[Any], tick_hz: float) -> list[
     return intervals
 
 
-def check_sorted(name: str, values: np.ndarray, offsets: np.ndarray) -> None:
-    """Raise DataError where values fall within a unit."""
-    falls = np.flatnonzero(np.diff(values) < 0) + 1
-    inner = falls[~np.isin(falls, offsets)]
-    if inner.size:
-        unit = int(np.searchsorted(offsets, inner[0], side="right")) - 1
-        raise DataError(f"{name} is not sorted within the unit at position {unit}.")
+def check_layout(recording: Recording) -> None:
+    """Check that the arrays and tables of a recording fit together.
+
+    Parameters
+    ----------
+    recording : Recording
+        With integer arrays.
+
+    Raises
+    ------
+    DataError
+        If they do not.
+    """
+    intervals, n_units = recording.observed_ticks, len(recording.units)
+    if intervals.ndim != 2 or intervals.shape[1] != 2:
+        raise DataError(f"observed_ticks has shape {intervals.shape}; expected (n_intervals, 2).")
+    if not recording.units.index.is_unique:
+        twice = recording.units.index[recording.units.index.duplicated()][0]
+        raise DataError(f"unit id {twice!r} occurs twice; ids must be unique.")
+    for name, values in (("", recording.ticks), ("observed_", intervals[:, 0])):
+        offsets = getattr(recording, f"{name}offsets")
+        is_cut = offsets.shape == (n_units + 1,) and offsets[0] == 0 and offsets[-1] == len(values)
+        if not is_cut or (np.diff(offsets) < 0).any():
+            raise DataError(f"{name}offsets does not cut {len(values)} rows into {n_units} units.")
+        falls = np.flatnonzero(np.diff(values) < 0) + 1
+        inner = falls[~np.isin(falls, offsets)]
+        if inner.size:
+            unit = int(np.searchsorted(offsets, inner[0], side="right")) - 1
+            raise DataError(f"{name}ticks is not sorted within the unit at position {unit}.")
+    if (intervals[:, 1] < intervals[:, 0]).any():
+        raise DataError("an observed interval stops before it starts.")
+    if len(recording.trials) and "start_s" not in recording.trials:
+        raise DataError(f"trials has no column 'start_s'; it has {list(map(str, recording.trials.columns))}.")

@@ -83,9 +83,7 @@ class TrialDesign:
         cube = counts[:, :, np.newaxis] if counts.ndim == 2 else counts
         time_s = self.time_s
         if cube.shape[:2] != (self.n_trials, time_s.size):
-            raise OptionError(
-                f"counts has shape {counts.shape}; expected ({self.n_trials}, {time_s.size}, ...)."
-            )
+            raise OptionError(f"counts has shape {counts.shape}; expected ({self.n_trials}, {time_s.size}, ...).")
         if condition is None:
             condition = np.zeros(self.n_trials, dtype=np.int64)
         length_s = self.history_s + self.duration_s

@@ -162,9 +162,7 @@ b2.Network(source, target, synapse, monitor).run(0.8 * second)
 total = monitor.g_e[0]
 print(*(np.diff(total)[np.diff(total) > 0.0]).tolist())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
     released = np.array(done.stdout.split(), dtype=float)
     u, x, last_s, expected = 0.0, 1.0, 0.0, []
     for time_s in (0.01, 0.03, 0.035, 0.2, 0.21, 0.7):

@@ -11,7 +11,7 @@ import xarray as xr
 
 N_TRIALS, N_BINS, BIN_S = 60, 1000, 0.001
 
-# Label, mean rate (Hz), dead time (bins), burst factor, slow gain SD, history gain (bits/spike), its half width, verdict.
+# Label, rate (Hz), dead time (bins), burst factor, SD of the log gain, history gain and half width, verdict.
 UNITS = [
     ("dead time 3 ms", 35, 3, 1.0, 0.0, 0.196, 0.021, "history matters"),
     ("bursting", 22, 2, 4.0, 0.0, 0.912, 0.064, "history matters"),
@@ -51,7 +51,11 @@ def report_panels(report_example):
 def _simulate(rng, rate_hz, dead_bins, burst, gain_sd, *_):
     """Draw 0/1 counts (trial, bin) with a stimulus-locked bump, a dead time, bursts and a trial gain."""
     time = np.arange(N_BINS) * BIN_S
-    shape = 0.5 + 1.6 * np.exp(-0.5 * ((time - 0.32) / 0.05) ** 2) + 0.5 * np.exp(-0.5 * ((time - 0.62) / 0.12) ** 2)
+    shape = (
+        0.5
+        + 1.6 * np.exp(-0.5 * ((time - 0.32) / 0.05) ** 2)
+        + 0.5 * np.exp(-0.5 * ((time - 0.62) / 0.12) ** 2)
+    )
     gain = np.exp(gain_sd * rng.standard_normal(N_TRIALS))
     counts = np.zeros((N_TRIALS, N_BINS), dtype=np.uint8)
     since = np.full(N_TRIALS, 1000)
@@ -73,37 +77,72 @@ def _make_unit(number, counts):
     label, _, dead_bins, burst, gain_sd, gain, half, verdict = UNITS[number]
     if not counts.any():
         return {
-            "unit": f"u{number:02d}", "n_spikes": 0, "rate_hz": 0.0, "n_trials": N_TRIALS, "rungs": {}, "steps": {},
-            "history_gain": {"value": None, "ci": [None, None], "over": None, "chosen": []}, "seed_sd": None,
-            "surrogate_p": None, "surrogate_kind": None, "verdict": verdict,
-            "sentence": "The unit is silent in the window: nothing can be said.", "more_trials": None,
-            "more_trials_text": "", "timescale_s": None,
-            "refractory_mass": {"window_s": 0.002, "observed": math.nan, "psth": math.nan}, "isi_violations": 0,
+            "unit": f"u{number:02d}",
+            "n_spikes": 0,
+            "rate_hz": 0.0,
+            "n_trials": N_TRIALS,
+            "rungs": {},
+            "steps": {},
+            "history_gain": {"value": None, "ci": [None, None], "over": None, "chosen": []},
+            "seed_sd": None,
+            "surrogate_p": None,
+            "surrogate_kind": None,
+            "verdict": verdict,
+            "sentence": "The unit is silent in the window: nothing can be said.",
+            "more_trials": None,
+            "more_trials_text": "",
+            "timescale_s": None,
+            "refractory_mass": {"window_s": 0.002, "observed": math.nan, "psth": math.nan},
+            "isi_violations": 0,
             "warnings": ["The unit has no spikes in the window."],
             "truth": {"label": label, "text": "A unit without spikes.", "has_history": False, "agrees": None},
         }
     gaps_ms = np.concatenate([np.diff(np.flatnonzero(row)) for row in counts])
     m1, m3 = 0.31 - 0.01 * number, 0.313 - 0.01 * number + 0.2 * gain_sd
-    level = {"M0": 0.0, "M1": m1, "M2": m1 - 0.002, "M3": m3, "M4": m3 + 0.7 * gain, "M5": m3 + gain,
-             "M6cut": m3 - 0.004, "M6": m3 + 0.98 * gain, "history": m3 + gain}
+    level = {
+        "M0": 0.0,
+        "M1": m1,
+        "M2": m1 - 0.002,
+        "M3": m3,
+        "M4": m3 + 0.7 * gain,
+        "M5": m3 + gain,
+        "M6cut": m3 - 0.004,
+        "M6": m3 + 0.98 * gain,
+        "history": m3 + gain,
+    }
     below = {"M1": "M0", "M2": "M1", "M3": "M2", "M4": "M3", "M5": "M4", "M6": "M6cut", "M6cut": "M3"}
     return {
-        "unit": f"u{number:02d}", "n_spikes": int(counts.sum()), "rate_hz": float(counts.sum() / N_TRIALS),
+        "unit": f"u{number:02d}",
+        "n_spikes": int(counts.sum()),
+        "rate_hz": float(counts.sum() / N_TRIALS),
         "n_trials": N_TRIALS,
-        "rungs": {name: {"bits_per_spike": value, "ci": [value - half, value + half]} for name, value in level.items()},
+        "rungs": {
+            name: {"bits_per_spike": value, "ci": [value - half, value + half]}
+            for name, value in level.items()
+        },
         "steps": {name: _interval(level[name] - level[low], 0.5 * half) for name, low in below.items()},
         "history_gain": _interval(gain, half) | {"over": "M3", "chosen": ["M5 500 ms"] * 4 + ["M6"]},
-        "seed_sd": 0.0021, "surrogate_p": 0.05 if verdict == "history matters" else 0.35,
-        "surrogate_kind": "trial exchange", "verdict": verdict,
+        "seed_sd": 0.0021,
+        "surrogate_p": 0.05 if verdict == "history matters" else 0.35,
+        "surrogate_kind": "trial exchange",
+        "verdict": verdict,
         "sentence": f"The unit's own past spikes predict its next ones by {gain:+.3f} bits/spike.",
         "more_trials": None if verdict == "history matters" else 140,
         "more_trials_text": "" if verdict == "history matters" else "About 140 more trials would decide it.",
         "timescale_s": 0.004 if dead_bins else 0.05,
-        "refractory_mass": {"window_s": 0.002, "observed": float((gaps_ms <= 2).mean()),
-                            "psth": float(0.0025 * counts.sum() / N_TRIALS)},
-        "isi_violations": int((gaps_ms <= 1).sum()), "warnings": [],
-        "truth": {"label": label, "text": f"Simulated with a dead time of {dead_bins} ms.",
-                  "has_history": dead_bins > 0 or burst > 1.0, "agrees": verdict != "inconclusive" or None},
+        "refractory_mass": {
+            "window_s": 0.002,
+            "observed": float((gaps_ms <= 2).mean()),
+            "psth": float(0.0025 * counts.sum() / N_TRIALS),
+        },
+        "isi_violations": int((gaps_ms <= 1).sum()),
+        "warnings": [],
+        "truth": {
+            "label": label,
+            "text": f"Simulated with a dead time of {dead_bins} ms.",
+            "has_history": dead_bins > 0 or burst > 1.0,
+            "agrees": verdict != "inconclusive" or None,
+        },
     }
 
 
@@ -113,25 +152,47 @@ def _make_summary(counts):
     names = [unit["verdict"] for unit in units]
     return {
         "recording": {
-            "name": "embedded.nwb", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-            "n_units": 12, "n_trials": N_TRIALS, "n_spikes": int(counts.sum()), "duration_s": 118.4, "bin_s": BIN_S,
-            "window_s": [0.0, 1.0], "align_to": "stimulus_on", "n_multi_spike_bins": 0, "clock": "session seconds",
+            "name": "embedded.nwb",
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "n_units": 12,
+            "n_trials": N_TRIALS,
+            "n_spikes": int(counts.sum()),
+            "duration_s": 118.4,
+            "bin_s": BIN_S,
+            "window_s": [0.0, 1.0],
+            "align_to": "stimulus_on",
+            "n_multi_spike_bins": 0,
+            "clock": "session seconds",
             "notes": ["Unit u11 has no spikes in the window."],
         },
         "settings": {
-            "version": "0.1.0", "command": "cortexrnn compare", "rungs": ["M0", "M1", "M2", "M3", "M4", "M5", "M6cut", "M6"],
-            "folds": 5, "fold_order": "contiguous", "seed": 0, "n_seeds": 3, "likelihood": "bernoulli-cloglog",
-            "history_s": 0.5, "surrogates": 19, "rope": 0.01,
+            "version": "0.1.0",
+            "command": "cortexrnn compare",
+            "rungs": ["M0", "M1", "M2", "M3", "M4", "M5", "M6cut", "M6"],
+            "folds": 5,
+            "fold_order": "contiguous",
+            "seed": 0,
+            "n_seeds": 3,
+            "likelihood": "bernoulli-cloglog",
+            "history_s": 0.5,
+            "surrogates": 19,
+            "rope": 0.01,
         },
-        "controls": {"trial_exchange_bits_per_spike": 0.0004, "trial_exchange_ci": [-0.0011, 0.0019],
-                     "leak_probe": "passed", "n_leak_probes": 48, "alarm": False},
+        "controls": {
+            "trial_exchange_bits_per_spike": 0.0004,
+            "trial_exchange_ci": [-0.0011, 0.0019],
+            "leak_probe": "passed",
+            "n_leak_probes": 48,
+            "alarm": False,
+        },
         "units": units,
         "population": {
-            "n_units": 12, "verdicts": {name: names.count(name) for name in set(names)},
+            "n_units": 12,
+            "verdicts": {name: names.count(name) for name in set(names)},
             "history_gain": {"mean": 0.163, "median": 0.103, "ci": [0.06, 0.31]},
-            "sentence": "Across the population the history gain is 0.163 bits/spike on average, 95 % interval [0.060, 0.310].",
+            "sentence": "The history gain is 0.163 bits/spike on average, 95 % interval [0.060, 0.310].",
         },
-        "verdict_sentence": "Spike history matters in 7 of 12 units; in 1 it has no relevance, and 4 are undecided.",
+        "verdict_sentence": "Spike history matters in 7 of 12 units; in 1 it does not, and 4 are undecided.",
         "methods": None,
     }
 
@@ -172,7 +233,11 @@ def _make_panels(counts, rng):
             "spike_time_s": ("spike", bin_ * BIN_S + rng.random(bin_.size) * BIN_S),
         },
         coords={
-            "unit": [f"u{number:02d}" for number in range(n_units)], "condition": ["all trials"],
-            "time": np.arange(N_BINS) * BIN_S, "isi": bins * BIN_S, "model": ["M1", "history"], "lag": lag_s,
+            "unit": [f"u{number:02d}" for number in range(n_units)],
+            "condition": ["all trials"],
+            "time": np.arange(N_BINS) * BIN_S,
+            "isi": bins * BIN_S,
+            "model": ["M1", "history"],
+            "lag": lag_s,
         },
     )

@@ -40,9 +40,7 @@ def unit_spikes(recording, truth):
 
 def trial_counts(recording, spikes_s):
     """Spikes of every trial."""
-    return np.searchsorted(spikes_s, recording["stop_time"]) - np.searchsorted(
-        spikes_s, recording["start_time"]
-    )
+    return np.searchsorted(spikes_s, recording["stop_time"]) - np.searchsorted(spikes_s, recording["start_time"])
 
 
 def fano(recording, truth):
@@ -69,9 +67,7 @@ def test_card_names_the_versions_that_made_the_file(recording):
 
 def test_card_table_states_the_statistics_of_the_file(recording):
     card = (DATA / "CARD.md").read_text(encoding="ascii")
-    rows = [
-        [cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| \d+ \|.*$", card, re.M)
-    ]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| \d+ \|.*$", card, re.M)]
     assert len(rows) == len(recording["spikes"])
     session_s = recording["obs_intervals"][0, 1]
     for row, unit, truth, has_history, spikes_s in zip(
@@ -109,7 +105,7 @@ def test_every_unit_is_observed_over_the_whole_session(recording):
     start_s, stop_s = recording["obs_intervals"].T
     assert start_s.max() == 0.0
     assert stop_s.min() >= recording["stop_time"][-1]
-    assert all(0.0 <= spikes_s[0] and spikes_s[-1] < stop_s[0] for spikes_s in recording["spikes"])
+    assert all(spikes_s[0] >= 0.0 and spikes_s[-1] < stop_s[0] for spikes_s in recording["spikes"])
 
 
 def test_spike_times_are_sorted_ticks_without_duplicates(recording):
@@ -122,7 +118,7 @@ def test_spike_times_are_sorted_ticks_without_duplicates(recording):
 
 def test_rates_within_trials_lie_between_five_and_forty_hz(recording):
     rates_hz = [trial_counts(recording, spikes_s).mean() / 1.2 for spikes_s in recording["spikes"]]
-    assert 5.0 <= min(rates_hz)
+    assert min(rates_hz) >= 5.0
     assert max(rates_hz) <= 40.0
 
 
@@ -159,9 +155,7 @@ def test_network_fires_more_under_the_strong_stimulus_and_less_after_its_onset_t
     for spikes_s in (recording["spikes"][k] for k in np.flatnonzero(is_network)):
         during = np.searchsorted(spikes_s, onset + 0.6) - np.searchsorted(spikes_s, onset)
         strong.append(during[recording["condition"] == "strong"].sum() / during.sum())
-        transient.append(
-            np.sum(np.searchsorted(spikes_s, onset + 0.2) - np.searchsorted(spikes_s, onset + 0.05))
-        )
+        transient.append(np.sum(np.searchsorted(spikes_s, onset + 0.2) - np.searchsorted(spikes_s, onset + 0.05)))
         late.append(np.sum(np.searchsorted(spikes_s, onset + 0.55) - np.searchsorted(spikes_s, onset + 0.4)))
     assert min(strong) > 0.5
     assert sum(transient) > sum(late)

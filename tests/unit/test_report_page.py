@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -23,7 +24,8 @@ PATIENCE_S = 120.0
 MEASURE_FIGURES = """
 [...document.querySelectorAll('figure svg')].map(svg => {
   const box = svg.getBoundingClientRect();
-  return {label: svg.getAttribute('aria-label'), left: box.left, right: box.right, width: box.width, height: box.height};
+  return {label: svg.getAttribute('aria-label'), left: box.left, right: box.right,
+          width: box.width, height: box.height};
 })
 """
 MEASURE_PAGE = """
@@ -40,14 +42,24 @@ class Chromium:
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
         command = [
-            executable, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank",
+            executable,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            f"--user-data-dir={profile}",
+            "--remote-debugging-pipe",
+            "about:blank",
         ]
-        # The pipe is the browser's descriptors 3 and 4; a shell puts them there without any code after the fork.
+        # The pipe is the browser's descriptors 3 and 4; a shell puts them there: no code runs after the fork.
         wiring = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["bash", "-c", wiring, "bash", *command], pass_fds=(to_browser, from_browser),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ["bash", "-c", wiring, "bash", *command],
+            pass_fds=(to_browser, from_browser),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -57,6 +69,7 @@ class Chromium:
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
 
     def ask(self, method, **params):
         """Send one command and give its result; events that arrive meanwhile are kept."""
@@ -74,10 +87,16 @@ class Chromium:
 
     def open(self, path, width_px):
         """Load a file in a window of this width and wait until it is laid out."""
-        self.ask("Emulation.setDeviceMetricsOverride", width=width_px, height=900, deviceScaleFactor=1, mobile=width_px < 600)
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width_px,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width_px < 600,
+        )
         self.events.clear()
-        self.ask("Page.navigate", url=path.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        loader = self.ask("Page.navigate", url=path.as_uri())["loaderId"]
+        while not any(self._is_loaded(event, loader) for event in self.events):
             self.events.append(self._read())
 
     def evaluate(self, expression):
@@ -95,7 +114,12 @@ class Chromium:
 
     def complaints(self):
         """List console errors, exceptions and log entries since the page was opened."""
-        bad = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+        bad = (
+            "Runtime.exceptionThrown",
+            "Runtime.consoleAPICalled",
+            "Log.entryAdded",
+            "Page.javascriptDialogOpening",
+        )
         return [event for event in self.events if event.get("method") in bad]
 
     def requested_urls(self):
@@ -115,6 +139,13 @@ class Chromium:
             self._process.wait()
         os.close(self._out)
         os.close(self._in)
+
+    @staticmethod
+    def _is_loaded(event, loader):
+        """Tell whether an event says that the navigation called `loader` is complete."""
+        params = event.get("params", {})
+        is_lifecycle = event.get("method") == "Page.lifecycleEvent"
+        return is_lifecycle and params["name"] == "load" and params["loaderId"] == loader
 
     def _read(self):
         """Give the next message."""
@@ -163,7 +194,8 @@ def test_every_figure_is_visible_inside_the_window(browser, page, width_px):
         assert figure["height"] > 80, figure
         # 300 px is the narrowest at which the 8.5 pt labels of a 400 pt figure stay above 6 px.
         assert figure["width"] > 300, figure
-        assert figure["left"] >= 0 and figure["right"] <= width_px, figure
+        assert figure["left"] >= 0, figure
+        assert figure["right"] <= width_px, figure
 
 
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
@@ -194,8 +226,9 @@ def test_text_in_figures_stays_inside_its_figure(browser, page):
 def test_headings_follow_each_other_without_a_jump(browser, page):
     browser.open(page, 1280)
     levels = browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => Number(h.tagName[1]))")
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(below - above <= 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
 
 
 def test_every_link_of_the_page_leads_to_a_place_in_it(browser, page):

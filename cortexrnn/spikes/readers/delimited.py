@@ -161,9 +161,8 @@ def read_trials(
         if not is_known:
             without_unit.append(label)
     if "duration_s" in trials and "stop_s" not in trials:
-        start = trials["start_s"] if "start_s" in trials else 0.0
-        trials["stop_s"] = start + trials["duration_s"]
-    if "stop_s" in trials and (trials["stop_s"] < (trials["start_s"] if "start_s" in trials else 0.0)).any():
+        trials["stop_s"] = trials.get("start_s", 0.0) + trials["duration_s"]
+    if "stop_s" in trials and (trials["stop_s"] < trials.get("start_s", 0.0)).any():
         raise DataError("a trial stops before it starts.", where=where)
     return trials, without_unit
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,19 +121,24 @@ def read_members(path: Path) -> dict[str, np.ndarray]:
                     raise DataError(
                         f"the archive holds {member.filename[:60]!r}, which is no array.", where=where
                     )
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise DataError(f"array {name!r} is compressed in a way NumPy never does.", where=where)
                 with archive.open(member) as file:
                     # One byte more than declared shows a member that lies about its size.
                     content = file.read(member.file_size + 1)
                 arrays[name] = parse_npy(content, where=f"{where}, array {name!r}")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"the archive is damaged ({error}).", where=where) from None
-    except Exception as error:
-        # zlib, lzma and bz2 each have an error class of their own, some of them private.
-        if type(error).__module__ in ("zlib", "lzma", "_lzma", "bz2", "struct"):
-            raise DataError(f"the archive is damaged ({error}).", where=where) from None
+    except DataError:
         raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise DataError(f"the archive is damaged ({error}).", where=where) from None
     return arrays
 
 

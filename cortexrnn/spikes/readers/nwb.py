@@ -6,6 +6,7 @@ unit has several; pynwb is heavy and needs the extensions of a file. What is nee
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -181,7 +182,7 @@ class _Table:
             if not is_text:
                 return None
             flat, offsets = self.ragged(name)
-            return [";".join(map(_text, flat[a:b])) for a, b in zip(offsets, offsets[1:], strict=False)]
+            return [";".join(map(_text, flat[a:b])) for a, b in itertools.pairwise(offsets)]
         if data.shape != (self.n_rows,):
             return None
         if is_text:

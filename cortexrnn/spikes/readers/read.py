@@ -193,7 +193,11 @@ def _read_nwb(request: _Request) -> Recording:
         observed_s=observed,
         unit_ids=names or tree["unit_ids"],
         tick_hz=told.pop("tick_hz", NANOSECONDS_HZ),
-        attrs={**told, "notes": [*told.get("notes", []), *tree["notes"]], "columns_without_unit": without_unit},
+        attrs={
+            **told,
+            "notes": [*told.get("notes", []), *tree["notes"]],
+            "columns_without_unit": without_unit,
+        },
     )
     units = pd.DataFrame(columns, index=recording.units.index)
     return replace(recording, units=units, tables=tables)

@@ -77,7 +77,9 @@ class TextTable:
         """
         cells = self.columns[name]
         raw: dict[str, int] = {}
-        index = np.fromiter((raw.setdefault(cell, len(raw)) for cell in cells), dtype=np.int64, count=len(cells))
+        index = np.fromiter(
+            (raw.setdefault(cell, len(raw)) for cell in cells), dtype=np.int64, count=len(cells)
+        )
         stripped = [cell.strip() for cell in raw]
         if "" in stripped:
             at = int(np.flatnonzero(index == stripped.index(""))[0])
@@ -177,7 +179,9 @@ def _read_rows(
             is_blank = [not any(cell.strip() for cell in cells) for cells in chunk]
             for number, cells, blank in zip(kept, chunk, is_blank, strict=True):
                 if not blank and len(cells) != len(header):
-                    raise DataError(f"row {number} has {len(cells)} cells; the header has {len(header)}.", where=where)
+                    raise DataError(
+                        f"row {number} has {len(cells)} cells; the header has {len(header)}.", where=where
+                    )
             chunk = [cells for cells, blank in zip(chunk, is_blank, strict=True) if not blank]
             kept = kept[~np.array(is_blank)]
         for k, value in wanted:

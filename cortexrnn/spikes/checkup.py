@@ -13,6 +13,8 @@ from cortexrnn.spikes.recording import SYNTHETIC, Recording
 
 OK, NOTE, WARNING = "ok", "note", "warning"
 REFRACTORY_S = 0.002
+# Less than one sample of any recorder: such spikes are one spike written twice.
+SAME_SPIKE_S = 5e-6
 _DRIFT_WINDOW_S = 60.0
 _DRIFT_WINDOWS = 5
 # 80 % power of a likelihood-ratio test at 5 %: n = 3.92 / -ln(1 - rate * dead time).
@@ -43,7 +45,8 @@ class DoctorReport:
     summary : dict
         source, sha256, reader, clock, n_units, n_spikes, n_trials, duration_s, observed_s.
     units : pandas.DataFrame
-        One row a unit: n_spikes, rate_hz, cv, isi_min_s, refractory_fraction, n_duplicates,
+        One row a unit: n_spikes, rate_hz, cv, isi_min_s, refractory_fraction (of intervals below 2 ms),
+        n_duplicates (spikes within 5 us of the one before; left out of the three before),
         fano (variance over mean of 60 s counts; NaN without five such windows), trend_z (z score of the
         correlation of counts with trial or 60 s window number), dead_time_min_s (smallest dead time
         that can be told from none with 80 % power).
@@ -120,7 +123,9 @@ def doctor(recording: Recording) -> DoctorReport:
     ]
     if not any(finding.severity == WARNING for finding in findings):
         findings.insert(0, Finding(severity=OK, text="nothing that would spoil the answer was found."))
-    return DoctorReport(summary=summary, units=units.drop(columns="observed_s", errors="ignore"), findings=tuple(findings))
+    return DoctorReport(
+        summary=summary, units=units.drop(columns="observed_s", errors="ignore"), findings=tuple(findings)
+    )
 
 
 def _examine(recording: Recording, position: int) -> dict[str, Any]:
@@ -128,7 +133,8 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
     ticks = recording.unit_ticks(position)
     intervals = merge_intervals(recording.unit_observed(position))
     observed_s = float((intervals[:, 1] - intervals[:, 0]).sum()) / recording.tick_hz
-    isi_s = _intervals_s(ticks, intervals, recording.tick_hz)
+    every_isi_s = _intervals_s(ticks, intervals, recording.tick_hz)
+    isi_s = every_isi_s[every_isi_s >= SAME_SPIKE_S]
     rate_hz = ticks.size / observed_s if observed_s > 0 else np.nan
     counts = _window_counts(recording, ticks, intervals)
     is_drift_known = counts.size >= _DRIFT_WINDOWS and counts.mean() > 0
@@ -138,7 +144,7 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
         "cv": float(isi_s.std() / isi_s.mean()) if isi_s.size > 1 and isi_s.mean() > 0 else np.nan,
         "isi_min_s": float(isi_s.min()) if isi_s.size else np.nan,
         "refractory_fraction": float((isi_s < REFRACTORY_S).mean()) if isi_s.size else np.nan,
-        "n_duplicates": int((np.diff(ticks) == 0).sum()),
+        "n_duplicates": int((every_isi_s < SAME_SPIKE_S).sum()),
         "fano": float(counts.var(ddof=1) / counts.mean()) if is_drift_known else np.nan,
         "trend_z": _trend_z(counts) if is_drift_known else np.nan,
         "dead_time_min_s": float(-np.expm1(-_POWER_SPIKES / ticks.size) / rate_hz) if ticks.size else np.nan,
@@ -183,7 +189,8 @@ def _unit_of_time(recording: Recording, units: pd.DataFrame) -> list[Finding]:
     if whole == recording.tick_hz and whole > 1 and not (recording.ticks % whole).any():
         text = "all spike times are whole seconds; they look like milliseconds or samples that were read as seconds."
         found.append(Finding(severity=WARNING, text=text))
-    is_fast = rate > 500.0
+    # A quarter of the intervals of the median unit below 2 ms is no neuron, whatever its mean rate.
+    is_fast = rate > 500.0 or float(active["refractory_fraction"].median()) > 0.25
     is_slow = rate < 0.001 or (rate < 0.05 and isi_min > 0.3) or recording.duration_s > 100 * 3600.0
     if is_fast or is_slow:
         fits = [
@@ -212,7 +219,12 @@ def _trials(recording: Recording) -> list[Finding]:
     first, last = (tick / recording.tick_hz for tick in recording.span_ticks)
     last_spike = recording.ticks.max(initial=0) / recording.tick_hz
     is_session = recording.attrs.get("clock") != SYNTHETIC
-    if is_session and starts.size >= 5 and recording.n_spikes and last_spike < first + 0.2 * (starts[-1] - starts[0]):
+    if (
+        is_session
+        and starts.size >= 5
+        and recording.n_spikes
+        and last_spike < first + 0.2 * (starts[-1] - starts[0])
+    ):
         text = (
             f"all spikes lie before {last_spike:.4g} s while trials start up to {starts[-1]:.4g} s: the spike times "
             "look as if they restart with every trial (a trial column is needed) or are in another unit."
@@ -220,7 +232,9 @@ def _trials(recording: Recording) -> list[Finding]:
         found.append(Finding(severity=WARNING, text=text))
     n_outside = int(((starts < first) | (starts > last)).sum())
     if n_outside:
-        text = f"{n_outside} of {starts.size} trials start outside the recording ({first:.4g} to {last:.4g} s)."
+        text = (
+            f"{n_outside} of {starts.size} trials start outside the recording ({first:.4g} to {last:.4g} s)."
+        )
         found.append(Finding(severity=WARNING, text=text))
     if "stop_s" in trials and trials["stop_s"].notna().all():
         n_overlaps = int((np.diff(trials.sort_values("start_s")["start_s"]) < 0).sum())
@@ -230,9 +244,13 @@ def _trials(recording: Recording) -> list[Finding]:
             text = f"{n_overlaps} trials start before the one before has stopped; they are not independent."
             found.append(Finding(severity=WARNING, text=text))
     else:
-        found.append(Finding(severity=NOTE, text="the trials have no stop: give a window, or it ends with the last spike."))
+        found.append(
+            Finding(
+                severity=NOTE, text="the trials have no stop: give a window, or it ends with the last spike."
+            )
+        )
     if len(trials) < 10:
-        text = f"there are only {len(trials)} trials; fewer than 10 give no verdict."
+        text = f"fewer than 10 trials ({len(trials)}) give no verdict."
         found.append(Finding(severity=WARNING, text=text))
     return found
 
@@ -271,10 +289,12 @@ def _spikes(units: pd.DataFrame) -> list[Finding]:
         found.append(Finding(severity=WARNING, text=f"{len(silent)} units have no spikes: {_names(silent)}."))
     few = units.index[(units["n_spikes"] > 0) & (units["n_spikes"] < 30)]
     if len(few):
-        found.append(Finding(severity=NOTE, text=f"{len(few)} units have fewer than 30 spikes: {_names(few)}."))
+        found.append(
+            Finding(severity=NOTE, text=f"{len(few)} units have fewer than 30 spikes: {_names(few)}.")
+        )
     twice = units.index[units["n_duplicates"] > 0]
     if len(twice):
-        text = f"{int(units['n_duplicates'].sum())} spikes repeat the time of the one before (units {_names(twice)})."
+        text = f"{int(units['n_duplicates'].sum())} spikes come within 5 us of the one before (units {_names(twice)})."
         found.append(Finding(severity=WARNING, text=text))
     dirty = units.index[(units["refractory_fraction"] > 0.01) & (units["n_spikes"] >= 30)]
     if len(dirty):

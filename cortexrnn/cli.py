@@ -1,0 +1,218 @@
+"""The command line: one command a job, exit codes by kind of failure."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import shlex
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import cortexrnn as cx
+from cortexrnn.errors import (
+    EXIT_DATA,
+    EXIT_IO,
+    EXIT_TERMINATED,
+    CortexError,
+    CortexWarning,
+    InterruptedRunError,
+    OptionError,
+)
+
+_EMBEDDED = "recording.nwb"
+_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut. Repeat or separate by commas."
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="cortexrnn")
+def cli() -> None:
+    """Does spike history matter? Honest models of spike trains on held-out trials.
+
+    Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0
+    """
+
+
+def _reading_options(command: Any) -> Any:
+    """Add the options that say how a file is read."""
+    for option in (
+        click.option("--select", multiple=True, metavar="COLUMN=VALUE", help="Read only rows with this value (CSV)."),
+        click.option("--variable", metavar="NAME", help="Variable of a MATLAB file."),
+        click.option("--sample-rate", "sample_rate_hz", type=float, metavar="HZ", help="Rate of times in samples."),
+        click.option("--time-unit", metavar="UNIT", help="Unit of the spike times: s, ms, us, ns or samples."),
+        click.option("--trials", metavar="FILE|TABLE", help="Table of trials, so that trials without spikes count."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("file", required=False)
+@click.option("--align", "event", metavar="EVENT|COLUMN", help="Event, table or trial column that is time zero.")
+@click.option("--window", "window_s", nargs=2, type=float, metavar="START STOP", help="Scored window in seconds.")
+@click.option("--bin", "bin_s", type=float, default=1e-3, show_default=True, metavar="S", help="Bin width in seconds.")
+@click.option("--history", "history_s", type=float, default=0.5, show_default=True, metavar="S", help="Burn-in, s.")
+@click.option("--condition", metavar="COLUMN", help="Trial column whose values have a PSTH each.")
+@click.option("--units", multiple=True, metavar="ID", help="Units to use; repeat or separate by commas.")
+@click.option("--quick", is_flag=True, help="Leave the networks out: seconds instead of minutes.")
+@click.option("--rungs", multiple=True, metavar="RUNG", help=_RUNG_HELP)
+@click.option("--folds", type=int, default=5, show_default=True, help="Cross-validation folds.")
+@click.option("--fold-order", default="contiguous", show_default=True, help="contiguous or random.")
+@click.option("--likelihood", default="poisson", show_default=True, help="poisson or bernoulli (cloglog).")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Networks a fold.")
+@click.option("--surrogates", type=int, default=19, show_default=True, help="Surrogates of the test.")
+@click.option("--thorough", is_flag=True, help="99 surrogates.")
+@click.option("--rope", type=float, default=0.01, show_default=True, help="Region of equivalence, +- bits/spike.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--workers", type=int, help="Threads; default: all cores.")
+@click.option("--out", metavar="DIR", help="Folder for the results; default: named after the recording.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the summary.")
+@_reading_options
+def compare(file: str | None, **given: Any) -> None:
+    """Compare models of spike trains on held-out trials and say whether spike history matters.
+
+    Without FILE it runs on the embedded recording.
+
+    Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0 --condition contrast
+    """
+    as_json = given["as_json"]
+    reading, alignment = _split(given, file)
+    recording = _read(file, reading)
+    folder = Path(given["out"] or f"{_stem(file, given['select'])}-comparison")
+    names = _several(given["rungs"]) or (("M0", "M1", "M2", "M3", "M4", "M5") if given["quick"] else None)
+    models = cx.ladder(likelihood=given["likelihood"]) if names is None else cx.ladder(names, likelihood=given["likelihood"])
+    options = cx.CompareOptions(
+        n_folds=given["folds"],
+        fold_order=given["fold_order"],
+        n_seeds=given["seeds"],
+        n_surrogates=99 if given["thorough"] else given["surrogates"],
+        rope=given["rope"],
+        likelihood=given["likelihood"],
+    )
+    run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=not as_json)
+    result = cx.compare(recording, models=models, seed=given["seed"], options=options, run=run, **alignment)
+    result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
+    page = result.save(folder)
+    click.echo(json.dumps(result.summary, indent=2, allow_nan=False) if as_json else f"{result}\n\nReport: {page}")
+
+
+@cli.command()
+@click.argument("file", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_reading_options
+def doctor(file: str | None, as_json: bool, **reading: Any) -> None:
+    """Check a recording in seconds: what was read, and what looks wrong.
+
+    Without FILE it checks the embedded recording.
+
+    Example: cortexrnn doctor spikes.csv --time-unit ms
+    """
+    report = cx.doctor(_read(file, reading))
+    click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False) if as_json else str(report))
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit code tells the kind of failure."""
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli.main(standalone_mode=False)
+    except CortexError as error:
+        _leave(error)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _leave(InterruptedRunError("stopped before anything was finished."))
+    except _Terminated:
+        click.echo("cortexrnn: terminated; the same command goes on from what is finished.", err=True)
+        _exit_at_once(EXIT_TERMINATED)
+    except MemoryError:
+        click.echo("cortexrnn: out of memory. Use fewer --units, fewer --workers or a larger --bin.", err=True)
+        sys.exit(EXIT_DATA)
+    except BrokenPipeError:
+        sys.exit(EXIT_IO)
+    sys.exit(0)
+
+
+def _split(given: dict[str, Any], file: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the options into those of the reader and those of the alignment."""
+    reading = {name: given[name] for name in ("trials", "time_unit", "sample_rate_hz", "variable", "select")}
+    alignment: dict[str, Any] = {"bin_s": given["bin_s"], "history_s": given["history_s"]}
+    for name in ("event", "window_s", "condition"):
+        if given[name]:
+            alignment[name] = given[name]
+    if given["units"]:
+        alignment["units"] = _several(given["units"])
+    if file is None and "event" not in alignment and "window_s" not in alignment:
+        alignment |= {"event": "stimulus_on", "window_s": (-0.2, 1.0)}
+        alignment.setdefault("condition", "condition")
+    return reading, alignment
+
+
+def _read(file: str | None, reading: dict[str, Any]) -> cx.Recording:
+    """Read a file, or the embedded recording where none is given."""
+    select = dict(_pair(text) for text in reading["select"])
+    options = {name: value for name, value in reading.items() if value is not None and name != "select"}
+    if select:
+        options["select"] = select
+    if file is not None:
+        return cx.read_recording(file, **options)
+    with importlib.resources.as_file(importlib.resources.files("cortexrnn.data") / _EMBEDDED) as path:
+        return cx.read_recording(path, **options)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Split COLUMN=VALUE."""
+    column, equals, value = text.partition("=")
+    if not equals or not column:
+        raise OptionError(f"--select {text!r} is not COLUMN=VALUE.")
+    return column, value
+
+
+def _several(values: tuple[str, ...]) -> list[str]:
+    """Split values that were repeated or separated by commas."""
+    return [part for value in values for part in value.split(",") if part]
+
+
+def _stem(file: str | None, select: tuple[str, ...]) -> str:
+    """Name the results after the recording, and after the part of it that was selected."""
+    stem = Path(file or _EMBEDDED).stem
+    return "-".join([stem, *(text.partition("=")[2] for text in select)])
+
+
+def _show_warning(message: Warning, category: type[Warning], *_: Any) -> None:
+    """Show our own warnings as one line; those of other packages are not the user's business."""
+    if issubclass(category, CortexWarning):
+        click.echo(f"warning: {message}", err=True)
+
+
+def _terminate(*_: Any) -> None:
+    """Turn SIGTERM into an exception in the main thread."""
+    raise _Terminated
+
+
+def _leave(error: CortexError) -> NoReturn:
+    """Show an error as one line and leave with its exit code."""
+    click.echo(f"cortexrnn: {error}", err=True)
+    if isinstance(error, InterruptedRunError):
+        _exit_at_once(error.exit_code)
+    sys.exit(error.exit_code)
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """Leave without waiting for kernels that are still running; everything finished is on the disk."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -140,7 +140,7 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
 def draw_units(summary: dict[str, Any], panels: xr.Dataset) -> Iterator[list[Drawing]]:
     """Draw the figures of each unit, one unit at a time, in the order of ``summary["units"]``."""
     max_vector_spikes = min(figures.MAX_VECTOR_SPIKES, _PAGE_VECTOR_SPIKES // max(len(summary["units"]), 1))
-    position_of = {str(unit): position for position, unit in enumerate(panels["unit"].values)}
+    position_of = {str(unit): position for position, unit in enumerate(panels.get("unit", ()))}
     for number, unit in enumerate(summary["units"]):
         position = position_of.get(str(unit["unit"]))
         panel = None if position is None else figures.select_unit(panels, position)

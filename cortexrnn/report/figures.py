@@ -181,7 +181,7 @@ def plot_isi(ax: Axes, panel: xr.Dataset, *, window_s: float | None = None) -> A
                 baseline=None,
                 label=str(name),
             )
-    ax.set_xlim(shown_ms[0], shown_ms[-1])
+    ax.set_xlim(0.0, shown_ms[-1])
     ax.set_ylim(bottom=0.0)
     ax.locator_params(axis="both", nbins=4 if window_s is None else 5)
     ax.set_xlabel("interval (ms)")

@@ -19,7 +19,7 @@ from cortexrnn.report.formats import (
     show_percent,
     show_time,
 )
-from cortexrnn.report.style import RUNG_ORDER
+from cortexrnn.report.style import INCONCLUSIVE, RUNG_ORDER
 
 # Terminals may not know an em dash: there a hyphen stands for what is missing.
 _NONE = "-"
@@ -92,15 +92,17 @@ def unit_to_quote(units: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def alarm_sentences(summary: Mapping[str, Any]) -> list[str]:
     """Say which control failed, one sentence each; empty where all passed."""
     controls = summary.get("controls") or {}
+    is_leaking = controls.get("leak_probe") == "failed"
     sentences = []
-    if controls.get("alarm"):
+    # The alarm covers both controls: with a failed leak probe only a gain clear of zero accuses the exchange too.
+    if controls.get("alarm") and not (is_leaking and not interval_ends(controls.get("trial_exchange_ci"))[0] > 0):
         sentences.append(
             "Pipeline leak, do not trust these gains: trials were exchanged so that no history is left, "
             "and yet M5 gains "
             f"{show_number(controls.get('trial_exchange_bits_per_spike'), 4, signed=True)} "
             f"{show_interval(controls.get('trial_exchange_ci'), 4, signed=True)} bits/spike over M3."
         )
-    if controls.get("leak_probe") == "failed":
+    if is_leaking:
         sentences.append(
             "Pipeline leak, do not trust these gains: changing a spike changed the rate expected at or "
             "before it."
@@ -232,6 +234,8 @@ def _unit_cells(unit: Mapping[str, Any], has_truth: bool) -> list[str]:
     if has_truth:
         truth = unit.get("truth") or {}
         agreement = {True: " (agrees)", False: " (DISAGREES)"}.get(truth.get("agrees"), "")
+        # An open verdict contradicts nothing and confirms nothing.
+        agreement = "" if unit.get("verdict") == INCONCLUSIVE else agreement
         cells.append(show_label(truth.get("label", _NONE), 40) + agreement)
     return cells
 

@@ -96,7 +96,7 @@ def cut_trials(recording: Recording, spec: AlignSpec) -> xr.Dataset:
     coords = {"condition": ("trial", plain(condition))}
     trials = _materialise(recording, cut, grid, units=spec.units, coords=coords)
     trials = _drop_unobserved(trials, recording, window_s, name)
-    _warn_of_overlap(trials, window_s, spec.bin_s)
+    _warn_of_overlap(cut, grid)
     return trials.assign_attrs(align_to=name, history_s=float(spec.history_s))
 
 
@@ -347,15 +347,17 @@ def _drop_unobserved(
     return trials.isel(trial=is_seen)
 
 
-def _warn_of_overlap(trials: xr.Dataset, window_s: tuple[float, float], bin_s: float) -> None:
+def _warn_of_overlap(cut: _Cut, grid: BinGrid) -> None:
     """Say how many scored bins belong to more than one trial."""
-    starts = np.sort(trials["start_s"].values)
-    shared = np.maximum(window_s[1] - window_s[0] - np.diff(starts), 0.0)
-    n_shared = int(np.rint(shared / bin_s).sum())
+    starts = np.maximum(grid.edge_ticks(cut.events, grid.n_history), cut.bounds[:, 0])
+    stops = np.minimum(grid.edge_ticks(cut.events, grid.n_bins), cut.bounds[:, 1])
+    order = np.argsort(starts, kind="stable")
+    shared = np.maximum(stops[order][:-1] - starts[order][1:], 0)
+    n_shared = int(shared.sum()) * grid.scale // grid.width
     if n_shared:
         _warn(
-            f"{int((shared > 0).sum())} trials overlap the one before: {n_shared} bins are counted in two trials, "
-            "so they are not independent."
+            f"{int((shared > 0).sum())} trials overlap the one before: {n_shared} bins are counted in two "
+            "trials, so they are not independent."
         )
 
 

@@ -132,7 +132,7 @@ def check_layout(recording: Recording) -> None:
     if intervals.ndim != 2 or intervals.shape[1] != 2:
         raise DataError(f"observed_ticks has shape {intervals.shape}; expected (n_intervals, 2).")
     if not recording.units.index.is_unique:
-        twice = recording.units.index[recording.units.index.duplicated()][0]
+        twice = recording.units.index[recording.units.index.duplicated()].tolist()[0]
         raise DataError(f"unit id {twice!r} occurs twice; ids must be unique.")
     for name, values in (("", recording.ticks), ("observed_", intervals[:, 0])):
         offsets = getattr(recording, f"{name}offsets")

@@ -128,7 +128,7 @@ def _make_unit(number, counts):
         "verdict": verdict,
         "sentence": f"The unit's own past spikes predict its next ones by {gain:+.3f} bits/spike.",
         "more_trials": None if verdict == "history matters" else 140,
-        "more_trials_text": "" if verdict == "history matters" else "About 140 more trials would decide it.",
+        "more_trials_text": "" if verdict == "history matters" else "about 140 more trials",
         "timescale_s": 0.004 if dead_bins else 0.05,
         "refractory_mass": {
             "window_s": 0.002,
@@ -141,7 +141,7 @@ def _make_unit(number, counts):
             "label": label,
             "text": f"Simulated with a dead time of {dead_bins} ms.",
             "has_history": dead_bins > 0 or burst > 1.0,
-            "agrees": verdict != "inconclusive" or None,
+            "agrees": True,
         },
     }
 

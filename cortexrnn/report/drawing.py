@@ -129,7 +129,7 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
         refractory = _new_figure(height)
         population.plot_refractory(_axes(refractory, left=left, top=22.0), units)
         ladder = _new_figure(270.0)
-        population.plot_ladder(_axes(ladder, left=52.0, bottom=26.0), units)
+        population.plot_ladder(_axes(ladder, left=52.0, bottom=26.0, top=20.0), units)
         return [
             _finish(gains, "population", "population", rope=rope),
             _finish(refractory, "population_refractory", "refractory"),
@@ -140,7 +140,8 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
 def draw_units(summary: dict[str, Any], panels: xr.Dataset) -> Iterator[list[Drawing]]:
     """Draw the figures of each unit, one unit at a time, in the order of ``summary["units"]``."""
     max_vector_spikes = min(figures.MAX_VECTOR_SPIKES, _PAGE_VECTOR_SPIKES // max(len(summary["units"]), 1))
-    position_of = {str(unit): position for position, unit in enumerate(panels.get("unit", ()))}
+    names = panels["unit"].values if "unit" in panels.coords else ()
+    position_of = {str(name): position for position, name in enumerate(names)}
     for number, unit in enumerate(summary["units"]):
         position = position_of.get(str(unit["unit"]))
         panel = None if position is None else figures.select_unit(panels, position)
@@ -157,12 +158,11 @@ def _draw_unit(
     gain = unit.get("history_gain") or {}
     value = show_number(gain.get("value"), signed=True)
     interval = show_interval(gain.get("ci"), signed=True, missing="")
+    gain_words = f"{value} {interval}".strip().replace("-", "\N{MINUS SIGN}")
     with _figure_style():
         waterfall = _new_figure(250.0)
         plot_waterfall(_axes(waterfall, left=160.0, right=50.0), unit)
-        drawings = [
-            _finish(waterfall, f"{name}_waterfall", "waterfall", label=label, gain=f"{value} {interval}")
-        ]
+        drawings = [_finish(waterfall, f"{name}_waterfall", "waterfall", label=label, gain=gain_words)]
         if panel is None:
             return drawings
         return [*drawings, *_draw_panel(name, unit, panel, max_vector_spikes)]

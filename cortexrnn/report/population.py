@@ -109,9 +109,9 @@ def plot_ladder(ax: Axes, units: list[dict[str, Any]]) -> Axes:
             "spike history",
             (first - 0.5, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(5, -4),
+            xytext=(0, 4),
             textcoords="offset points",
-            va="top",
+            va="bottom",
             color=style.MUTED,
             fontsize=9.5,
         )

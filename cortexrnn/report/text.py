@@ -94,8 +94,10 @@ def alarm_sentences(summary: Mapping[str, Any]) -> list[str]:
     controls = summary.get("controls") or {}
     is_leaking = controls.get("leak_probe") == "failed"
     sentences = []
-    # The alarm covers both controls: with a failed leak probe only a gain clear of zero accuses the exchange too.
-    if controls.get("alarm") and not (is_leaking and not interval_ends(controls.get("trial_exchange_ci"))[0] > 0):
+    # The alarm covers both controls: after a failed leak probe, only a gain clear of zero accuses the exchange.
+    if controls.get("alarm") and not (
+        is_leaking and not interval_ends(controls.get("trial_exchange_ci"))[0] > 0
+    ):
         sentences.append(
             "Pipeline leak, do not trust these gains: trials were exchanged so that no history is left, "
             "and yet M5 gains "

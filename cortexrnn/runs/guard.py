@@ -207,7 +207,8 @@ def _limit(memory_bytes: int, cpu_s: float) -> None:
         limits.append((resource.RLIMIT_AS, base + int(memory_bytes)))
     for kind, value in limits:
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (value, value))
+            # At its soft limit of time a process gets SIGXCPU, which tells; at the hard one SIGKILL.
+            resource.setrlimit(kind, (value, value + 1 if kind == resource.RLIMIT_CPU else value))
 
 
 def _pack(tree: Any) -> list[bytes | memoryview]:

@@ -46,14 +46,18 @@ def slow_counts(ticks, events, first, width, n_bins):
 @given(cases())
 def test_counts_equal_the_slow_twin(case):
     grid, ticks, events, first, width, n_bins = case
-    np.testing.assert_array_equal(count_spikes(ticks, events, grid), slow_counts(ticks, events, first, width, n_bins))
+    np.testing.assert_array_equal(
+        count_spikes(ticks, events, grid), slow_counts(ticks, events, first, width, n_bins)
+    )
 
 
 @settings(deadline=None, max_examples=100)
 @given(cases())
 def test_every_spike_between_the_outer_edges_is_counted_once(case):
     grid, ticks, events, first, width, n_bins = case
-    inside = sum(first <= int(tick) - int(event) < first + n_bins * width for event in events for tick in ticks)
+    inside = sum(
+        first <= int(tick) - int(event) < first + n_bins * width for event in events for tick in ticks
+    )
     assert int(count_spikes(ticks, events, grid).sum()) == inside
 
 
@@ -75,10 +79,14 @@ def test_counts_of_two_units_add_up_to_those_of_their_union(case):
 
 
 @settings(deadline=None, max_examples=150)
-@given(cases(), st.lists(st.tuples(st.integers(-9000, 9000), st.integers(0, 3000)), max_size=6), st.booleans())
+@given(
+    cases(), st.lists(st.tuples(st.integers(-9000, 9000), st.integers(0, 3000)), max_size=6), st.booleans()
+)
 def test_observed_bins_equal_the_slow_twin(case, pieces, is_exact):
     grid, _, events, first, width, n_bins = case
-    intervals = np.array(sorted((start, start + length) for start, length in pieces), dtype=np.int64).reshape(-1, 2)
+    intervals = np.array(sorted((start, start + length) for start, length in pieces), dtype=np.int64).reshape(
+        -1, 2
+    )
     merged = merge_intervals(intervals)
     expected = np.zeros((len(events), n_bins), dtype=bool)
     for i, event in enumerate(events):
@@ -94,7 +102,11 @@ def test_observed_bins_equal_the_slow_twin(case, pieces, is_exact):
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 20)), max_size=10))
 def test_merged_intervals_cover_the_same_ticks_and_never_touch(pieces):
-    intervals = np.array(sorted((start, start + length) for start, length in pieces), dtype=np.int64).reshape(-1, 2)
+    intervals = np.array(sorted((start, start + length) for start, length in pieces), dtype=np.int64).reshape(
+        -1, 2
+    )
     merged = merge_intervals(intervals)
-    assert {t for a, b in intervals.tolist() for t in range(a, b)} == {t for a, b in merged.tolist() for t in range(a, b)}
+    assert {t for a, b in intervals.tolist() for t in range(a, b)} == {
+        t for a, b in merged.tolist() for t in range(a, b)
+    }
     assert (merged[1:, 0] > merged[:-1, 1]).all()

@@ -101,7 +101,11 @@ def test_without_stops_a_session_clock_needs_a_window():
 
 def test_a_synthetic_trial_never_reaches_into_its_neighbour():
     recording = make(
-        [0.05, 0.95, 1.55], [0.0, 1.5], observed_s=((0.0, 1.0), (1.5, 2.5)), clock="synthetic", stop_s=[1.0, 2.5]
+        [0.05, 0.95, 1.55],
+        [0.0, 1.5],
+        observed_s=((0.0, 1.0), (1.5, 2.5)),
+        clock="synthetic",
+        stop_s=[1.0, 2.5],
     )
     trials = recording.align(window_s=(0.0, 2.0), bin_s=0.5, history_s=1.0)
     # Two bins of history, four scored; the second trial's history would hold the first trial's end.
@@ -199,7 +203,10 @@ def test_overlapping_trials_name_the_shared_bins():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bin_s": 0.0015}, r"does not divide the window of 0.5 s \(333.33 bins\).*try bin_s=0.001 or window_s=\(0, 0.501\)"),
+        (
+            {"bin_s": 0.0015},
+            r"does not divide the window of 0.5 s \(333.33 bins\).*try bin_s=0.001 or window_s=\(0, 0.501\)",
+        ),
         ({"bin_s": 0.0}, "bin_s=0.0 is not a positive"),
         ({"bin_s": 1e-10}, "shorter than one tick"),
         ({"history_s": -1.0}, "history_s=-1.0 is not valid"),

@@ -326,6 +326,12 @@ def test_a_unit_without_panels_gets_its_waterfall_only(report_summary, report_pa
     assert [path.stem for path in paths[3:]] == ["unit_000_u00_waterfall"]
 
 
+def test_a_comparison_of_silent_units_needs_no_panels(report_summary, tmp_path):
+    report_summary["units"] = report_summary["units"][-1:]
+    paths = draw_figures(tmp_path, report_summary, xr.Dataset())
+    assert [path.stem for path in paths] == ["population", "population_refractory", "population_ladder"]
+
+
 def test_a_folder_that_is_a_file_is_a_file_error(report_summary, report_panels, tmp_path):
     blocked = tmp_path / "figures"
     blocked.write_text("in the way")

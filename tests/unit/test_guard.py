@@ -76,7 +76,9 @@ def test_a_typed_error_crosses_with_its_class_place_and_hint(reader):
 
 
 def test_any_other_exception_becomes_a_data_error(reader):
-    with pytest.raises(DataError, match=r"file.x: the file is damaged or not of its kind \(KeyError: 'colnames'\)"):
+    with pytest.raises(
+        DataError, match=r"file.x: the file is damaged or not of its kind \(KeyError: 'colnames'\)"
+    ):
         reader("untyped")
 
 

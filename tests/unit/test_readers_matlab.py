@@ -53,11 +53,15 @@ def test_a_raster_becomes_trials_on_a_synthetic_clock(raster):
 
 def test_the_time_axis_gives_the_zero_of_every_trial(raster):
     recording = read_recording(raster, variable="train", sample_rate_hz=1000)
-    np.testing.assert_allclose(recording.trials["zero_s"] - recording.trials["start_s"], 0.002, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        recording.trials["zero_s"] - recording.trials["start_s"], 0.002, rtol=0, atol=1e-12
+    )
 
 
 def test_a_raster_without_bin_width_is_refused(raster):
-    with pytest.raises(TimeUnitError, match=r"raster of 3 x 6 does not say how wide its bins are. Give sample_rate_hz"):
+    with pytest.raises(
+        TimeUnitError, match=r"raster of 3 x 6 does not say how wide its bins are. Give sample_rate_hz"
+    ):
         read_recording(raster, variable="train")
 
 
@@ -87,7 +91,9 @@ def test_nested_cells_of_structs_are_named_by_their_positions(tmp_path):
         made[0, :] = items
         return made
 
-    tetrodes = cells([cells([unit([0.1, 0.2]), np.empty((0, 0))]), np.empty((0, 0)), cells([unit([0.3, 0.4])])])
+    tetrodes = cells(
+        [cells([unit([0.1, 0.2]), np.empty((0, 0))]), np.empty((0, 0)), cells([unit([0.3, 0.4])])]
+    )
     path = tmp_path / "nested.mat"
     scipy.io.savemat(path, {"spikes": cells([tetrodes])})
     recording = read_recording(path, variable="spikes", time_unit="s")
@@ -127,7 +133,9 @@ def test_version_73_raster_and_vectors(tmp_path):
 
 
 def test_version_73_cells_skip_empty_ones(tmp_path):
-    path = write_73(tmp_path / "c.mat", {"spikes": [np.array([0.5, 1.5]), np.empty((0, 0)), np.array([2.5, 3.0])]})
+    path = write_73(
+        tmp_path / "c.mat", {"spikes": [np.array([0.5, 1.5]), np.empty((0, 0)), np.array([2.5, 3.0])]}
+    )
     recording = read_recording(path, time_unit="s")
     assert recording.unit_ids == ["1", "3"]
     np.testing.assert_array_equal(recording.spike_times_s("1"), [0.5, 1.5])

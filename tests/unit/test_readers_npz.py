@@ -42,7 +42,11 @@ def test_one_array_a_unit_with_trials(tmp_path):
     )
     recording = read_recording(path, time_unit="s")
     assert recording.unit_ids == ["left", "right"]
-    assert recording.trials.to_dict("list") == {"start_s": [0.0, 1.0], "stop_s": [0.5, 1.5], "side": ["L", "R"]}
+    assert recording.trials.to_dict("list") == {
+        "start_s": [0.0, 1.0],
+        "stop_s": [0.5, 1.5],
+        "side": ["L", "R"],
+    }
 
 
 def test_the_unit_of_time_is_never_guessed(tmp_path):
@@ -76,7 +80,10 @@ def test_a_header_that_declares_more_than_there_is_is_refused(tmp_path):
 
 def test_a_zip_bomb_is_refused_by_its_directory(tmp_path):
     path = tmp_path / "a.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("times_s.npy", "w") as member:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("times_s.npy", "w") as member,
+    ):
         for _ in range(200):
             member.write(bytes(2**20))
     assert path.stat().st_size < 2**20
@@ -92,7 +99,10 @@ def test_a_zip_bomb_is_refused_by_its_directory(tmp_path):
         ({"units": np.zeros(3, dtype=int)}, "and 0 arrays of times"),
         ({"times_s": np.zeros(2), "units": np.array([0.5, 1.0])}, "not whole numbers or text"),
         ({"a_s": np.zeros(2), "trial_stop_s": np.zeros(2)}, "no trial_start_s"),
-        ({"a_s": np.zeros(2), "trial_start_s": np.zeros(2), "trial_side": np.zeros(3)}, "expected as many values"),
+        (
+            {"a_s": np.zeros(2), "trial_start_s": np.zeros(2), "trial_side": np.zeros(3)},
+            "expected as many values",
+        ),
         ({"trial_start_s": np.zeros(2)}, "holds no spike times"),
         ({"a_s": np.array([1 + 2j])}, "expected numbers or text"),
     ],

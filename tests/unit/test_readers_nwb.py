@@ -32,14 +32,19 @@ def write(file, path):
 def rich(tmp_path):
     """Units with odd ids and metadata, trials, a custom table, and 0, 1 or 2 observed intervals a unit."""
     file = new_file()
-    device = file.create_device("probe")
-    group = file.create_electrode_group("shank0", "", "CA1", device)
+    device = file.create_device(name="probe")
+    group = file.create_electrode_group(name="shank0", description="", location="CA1", device=device)
     file.add_unit_column("quality", "good or mua")
     file.add_unit_column("depth", "um")
     intervals = [[[0.0, 5.0]], [[0.0, 1.0], [1.25, 5.0]], [[0.0, 2.0], [2.0, 5.0]]]
     for unit, times, observed, depth in zip([11, 3, 8], TIMES, intervals, [1.5, 2.5, 3.5], strict=True):
         file.add_unit(
-            id=unit, spike_times=times, obs_intervals=observed, quality="good", depth=depth, electrode_group=group
+            id=unit,
+            spike_times=times,
+            obs_intervals=observed,
+            quality="good",
+            depth=depth,
+            electrode_group=group,
         )
     file.add_trial_column("stimulus_on", "s")
     file.add_trial_column("side", "choice")
@@ -47,9 +52,14 @@ def rich(tmp_path):
     file.add_trial_column("path", "2-d", index=True)
     for k in range(3):
         file.add_trial(
-            start_time=float(k), stop_time=k + 0.75, stimulus_on=k + 0.25, side="LR"[k % 2], correct=k > 0, path=[1.0] * k
+            start_time=float(k),
+            stop_time=k + 0.75,
+            stimulus_on=k + 0.25,
+            side="LR"[k % 2],
+            correct=k > 0,
+            path=[1.0] * k,
         )
-    ripples = TimeIntervals("ripples", "events")
+    ripples = TimeIntervals(name="ripples", description="events")
     ripples.add_interval(start_time=0.5, stop_time=0.6)
     file.add_time_intervals(ripples)
     return write(file, tmp_path / "rich.nwb")
@@ -109,7 +119,9 @@ def test_a_unit_without_spikes_is_kept_with_a_warning(tmp_path):
 
 def test_another_interval_table_may_serve_as_trials(rich):
     assert read_recording(rich, trials="ripples").trials["start_s"].tolist() == [0.5]
-    with pytest.raises(OptionError, match="neither a file nor an interval table. The file has ripples, trials"):
+    with pytest.raises(
+        OptionError, match="neither a file nor an interval table. The file has ripples, trials"
+    ):
         read_recording(rich, trials="blinks")
 
 
@@ -128,7 +140,9 @@ def test_a_file_without_units_says_what_it_holds(tmp_path):
 def test_an_index_that_cuts_beyond_the_data_is_refused(rich):
     with h5py.File(rich, "a") as file:
         file["units/spike_times_index"][-1] = 200
-    with pytest.raises(DataError, match="index of column 'spike_times' does not cut its 6 values into 3 rows"):
+    with pytest.raises(
+        DataError, match="index of column 'spike_times' does not cut its 6 values into 3 rows"
+    ):
         read_recording(rich)
 
 

@@ -52,7 +52,12 @@ def assert_same(one, other):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.tick_hz == other.tick_hz
     assert one.unit_ids == other.unit_ids
-    loose = {"check_dtype": False, "check_index_type": False, "check_column_type": False, "check_names": False}
+    loose = {
+        "check_dtype": False,
+        "check_index_type": False,
+        "check_column_type": False,
+        "check_names": False,
+    }
     pd.testing.assert_frame_equal(one.units, other.units, check_like=True, **loose)
     pd.testing.assert_frame_equal(one.trials, other.trials, check_like=True, **loose)
     assert list(one.tables) == list(other.tables)
@@ -64,7 +69,9 @@ def assert_same(one, other):
 
 
 def test_times_become_nanosecond_ticks_with_offsets(recording):
-    np.testing.assert_array_equal(recording.ticks, [100000000, 1250000000, 1250000000, 3999999999, 2000000000])
+    np.testing.assert_array_equal(
+        recording.ticks, [100000000, 1250000000, 1250000000, 3999999999, 2000000000]
+    )
     np.testing.assert_array_equal(recording.offsets, [0, 4, 5, 5])
     assert recording.attrs["n_duplicates"] == 1
     np.testing.assert_array_equal(recording.spike_times_s("a"), [0.1, 1.25, 1.25, 3.999999999])
@@ -179,7 +186,11 @@ def test_neo_units_of_time_are_honoured():
     recording = Recording.from_neo(block)
     np.testing.assert_array_equal(recording.ticks, [100000000, 250000000])
     np.testing.assert_array_equal(recording.observed_ticks, [[50000000, 300000000]])
-    assert recording.trials.to_dict("list") == {"start_s": [0.1], "stop_s": [pytest.approx(0.15)], "label": ["go"]}
+    assert recording.trials.to_dict("list") == {
+        "start_s": [0.1],
+        "stop_s": [pytest.approx(0.15)],
+        "label": ["go"],
+    }
 
 
 def test_a_neo_block_of_several_segments_is_refused():

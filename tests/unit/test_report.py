@@ -178,6 +178,19 @@ def test_a_failed_control_is_said_on_screen_and_in_a_red_banner(
     assert ("div", "role", "alert") in page.attributes
 
 
+def test_a_leak_alone_does_not_accuse_the_trial_exchange(report_summary):
+    report_summary["controls"] |= {"leak_probe": "failed", "alarm": True}
+    text = screen_summary(report_summary)
+    assert text.count("WARNING") == 1
+    assert "at or before it" in text
+
+
+def test_an_open_verdict_neither_agrees_nor_disagrees_with_the_truth(report_summary):
+    lines = screen_summary(report_summary).splitlines()
+    (line,) = [line for line in lines if line.startswith("u04 ")]
+    assert line.endswith("Poisson with slow trial gain")
+
+
 def test_a_clean_run_shows_no_banner(page):
     assert ("div", "role", "alert") not in _read(page).attributes
 

@@ -234,7 +234,7 @@ def _seed_sd(scores: UnitScores, n_spikes: np.ndarray) -> float | None:
 
 def _more_trials_text(verdict: str, extra: int | None) -> str:
     """Say how many more trials an undecided unit would need."""
-    if verdict != INCONCLUSIVE:
+    if verdict != INCONCLUSIVE or extra == 0:
         return ""
     return f"about {extra} more trials" if extra is not None else "more than 10 times this recording"
 

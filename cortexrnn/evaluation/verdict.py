@@ -68,7 +68,7 @@ def decide(gains: list[Gain], surrogate_p: float | None, n_spikes: int, rope: fl
     if gain.high < 0.0:
         return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike: the history models over-fit these few data.")
     if is_above:
-        why = "no surrogate test was made" if surrogate_p is None else f"surrogates do as well (p = {surrogate_p:.2g})"
+        why = "no surrogate test was made" if surrogate_p is None else f"the surrogate test gives p = {surrogate_p:.2g}"
         return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike, but {why}.")
     return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike: the interval neither excludes zero nor fits within +-{rope:g}.")
 

@@ -94,7 +94,7 @@ def alarm_sentences(summary: Mapping[str, Any]) -> list[str]:
     controls = summary.get("controls") or {}
     is_leaking = controls.get("leak_probe") == "failed"
     sentences = []
-    # The alarm covers both controls: after a failed leak probe, only a gain clear of zero accuses the exchange.
+    # The alarm covers both controls: after a failed leak probe only a gain above zero accuses the exchange.
     if controls.get("alarm") and not (
         is_leaking and not interval_ends(controls.get("trial_exchange_ci"))[0] > 0
     ):

@@ -46,14 +46,13 @@ def to_ticks(times_s: np.ndarray, tick_hz: float, what: str) -> np.ndarray:
         raise DataError(
             f"{n_bad} of {times.size} times are NaN or infinite.", where=what, hint="Remove or repair them."
         )
-    scaled = np.rint(times * tick_hz)
-    if times.size and np.abs(scaled).max() >= _LARGEST_TICK:
+    if times.size and np.abs(times).max() >= _LARGEST_TICK / tick_hz:
         raise DataError(
             f"a time of {np.abs(times).max():g} s is beyond the clock of {tick_hz:g} ticks per second.",
             where=what,
             hint="Check the unit of time.",
         )
-    return scaled.astype(np.int64)
+    return np.rint(times * tick_hz).astype(np.int64)
 
 
 def sorted_ticks(times_s: np.ndarray, tick_hz: float, unit: Any) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path, ending):
 def test_a_text_file_called_nwb_is_not_believed(tmp_path):
     path = tmp_path / "text.nwb"
     path.write_text("hello")
-    with pytest.raises(DataError, match="content of the file is not what .nwb promises"):
+    with pytest.raises(DataError, match=r"content of the file is not what .nwb promises"):
         read_recording(path)
 
 
@@ -118,7 +118,7 @@ def test_a_truncated_nwb_is_a_data_error(nwb, tmp_path, kept):
 def test_a_pickle_called_mat_is_not_opened(tmp_path):
     path = tmp_path / "canary.mat"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "touched").encode() + b"'\ntR.")
-    with pytest.raises(DataError, match="content of the file is not what .mat promises"):
+    with pytest.raises(DataError, match=r"content of the file is not what .mat promises"):
         read_recording(path)
     assert not (tmp_path / "touched").exists()
 

@@ -166,7 +166,7 @@ def test_another_table_gives_events():
 
 
 def test_an_unknown_event_lists_the_known_ones():
-    with pytest.raises(OptionError, match="no event 'go'. Known are start_s, cue"):
+    with pytest.raises(OptionError, match=r"no event 'go'. Known are start_s, cue"):
         make([1.0], [1.0], cue=[1.0]).align("go")
 
 
@@ -246,5 +246,5 @@ def test_blocks_leave_one_history_between_them():
 
 
 def test_a_recording_shorter_than_a_block_is_refused():
-    with pytest.raises(NoTrialsError, match="holds no block of 10 s with its burn-in of 0.5 s"):
+    with pytest.raises(NoTrialsError, match=r"holds no block of 10 s with its burn-in of 0.5 s"):
         make([1.0], [0.0], observed_s=((0.0, 5.0),)).blocks()

@@ -83,7 +83,7 @@ def test_any_other_exception_becomes_a_data_error(reader):
 
 
 def test_death_by_signal_becomes_reader_crashed(reader):
-    with pytest.raises(ReaderCrashed, match="the reader died .SIGSEGV."):
+    with pytest.raises(ReaderCrashed, match=r"the reader died .SIGSEGV."):
         reader("crash")
 
 
@@ -93,7 +93,7 @@ def test_death_by_exit_becomes_reader_crashed(reader):
 
 
 def test_a_sleeping_child_is_stopped(reader):
-    with pytest.raises(ReaderTimeout, match="took longer than 1.5 s"):
+    with pytest.raises(ReaderTimeout, match=r"took longer than 1.5 s"):
         reader("sleep", wall_s=1.5)
 
 

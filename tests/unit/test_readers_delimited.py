@@ -77,7 +77,7 @@ def test_select_reads_one_data_set_and_a_mixture_is_named(tmp_path):
     with pytest.raises(OptionError, match="no row has"):
         read_recording(path, select={"dataset": "C"})
     with pytest.raises(
-        OptionError, match="no column 'animal' to select by. The columns are dataset, unit, time_s"
+        OptionError, match=r"no column 'animal' to select by. The columns are dataset, unit, time_s"
     ):
         read_recording(path, select={"animal": "C"})
 
@@ -203,3 +203,20 @@ def test_blanks_and_a_byte_order_mark_do_no_harm(tmp_path):
     recording = read_recording(put(tmp_path, "\ufeff\n unit , time_s \n 1 , 0.5 \n1,0.75\n\n"))
     assert recording.unit_ids == [1]
     assert recording.n_spikes == 2
+
+
+@pytest.mark.parametrize("cell", ["1e300", "-1e300", "1e12"])
+def test_times_beyond_the_clock_are_refused_with_and_without_trials(tmp_path, cell):
+    with pytest.raises(DataError, match="beyond the clock"):
+        read_recording(put(tmp_path, f"unit,time_s\n1,{cell}\n"))
+    with (
+        pytest.warns(DataWarning, match="cannot be known"),
+        pytest.raises(DataError, match="beyond the clock"),
+    ):
+        read_recording(put(tmp_path, f"unit,trial,time_s\n1,1,{cell}\n", "t.csv"))
+
+
+def test_an_infinite_trial_stop_is_refused(tmp_path):
+    spikes = put(tmp_path, "unit,trial,time_s\n1,1,0.5\n")
+    with pytest.raises(DataError, match="trial stops: 1 of 1 times are NaN or infinite"):
+        read_recording(spikes, trials=put(tmp_path, "trial,stop_s\n1,inf\n", "trials.csv"))

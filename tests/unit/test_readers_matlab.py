@@ -68,7 +68,7 @@ def test_a_raster_without_bin_width_is_refused(raster):
 def test_a_missing_variable_lists_the_candidates(raster):
     with pytest.raises(OptionError, match=r"several arrays: train \(3 x 6 uint8\), t \(1 x 6 int64\)"):
         read_recording(raster, sample_rate_hz=1000)
-    with pytest.raises(OptionError, match="no array 'spikes'. The file holds train"):
+    with pytest.raises(OptionError, match=r"no array 'spikes'. The file holds train"):
         read_recording(raster, variable="spikes", sample_rate_hz=1000)
 
 
@@ -105,14 +105,14 @@ def test_a_field_of_a_struct_is_reached_by_its_path(tmp_path):
     path = tmp_path / "struct.mat"
     scipy.io.savemat(path, {"session": {"spikes": np.array([1.0, 2.0, 3.5]), "rat": 4}})
     assert read_recording(path, variable="session.spikes", time_unit="s").n_spikes == 3
-    with pytest.raises(OptionError, match="no field 'lfp'. There are spikes, rat"):
+    with pytest.raises(OptionError, match=r"no field 'lfp'. There are spikes, rat"):
         read_recording(path, variable="session.lfp", time_unit="s")
 
 
 def test_a_matrix_that_is_no_raster_is_refused(tmp_path):
     path = tmp_path / "m.mat"
     scipy.io.savemat(path, {"m": np.array([[0.0, 2.0], [1.0, 3.0]])})
-    with pytest.raises(DataError, match="2 x 2 numbers is no 0/1 raster .values from 0 to 3."):
+    with pytest.raises(DataError, match=r"2 x 2 numbers is no 0/1 raster .values from 0 to 3."):
         read_recording(path, time_unit="s")
 
 

@@ -120,7 +120,7 @@ def test_a_unit_without_spikes_is_kept_with_a_warning(tmp_path):
 def test_another_interval_table_may_serve_as_trials(rich):
     assert read_recording(rich, trials="ripples").trials["start_s"].tolist() == [0.5]
     with pytest.raises(
-        OptionError, match="neither a file nor an interval table. The file has ripples, trials"
+        OptionError, match=r"neither a file nor an interval table. The file has ripples, trials"
     ):
         read_recording(rich, trials="blinks")
 
@@ -133,7 +133,7 @@ def test_select_keeps_units_or_trials_by_column(rich):
 
 
 def test_a_file_without_units_says_what_it_holds(tmp_path):
-    with pytest.raises(DataError, match="no table 'units'; it holds .*general"):
+    with pytest.raises(DataError, match=r"no table 'units'; it holds .*general"):
         read_recording(write(new_file(), tmp_path / "empty.nwb"))
 
 

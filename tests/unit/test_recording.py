@@ -144,7 +144,7 @@ def test_select_keeps_units_in_the_asked_order(recording):
 def test_units_are_found_by_the_text_of_their_number():
     recording = Recording.from_arrays({3: np.array([1.0]), 5: np.array([2.0])})
     assert recording.positions(["5", 3]) == [1, 0]
-    with pytest.raises(OptionError, match="no unit '4'. The units are 3, 5"):
+    with pytest.raises(OptionError, match=r"no unit '4'. The units are 3, 5"):
         recording.positions(["4"])
 
 
@@ -153,7 +153,7 @@ def test_select_trials_by_column_and_by_mask(recording):
     assert recording.select_trials([True, False]).trials.index.tolist() == [4]
     with pytest.raises(NoTrialsError, match="no trial of 2"):
         recording.select_trials(side="up")
-    with pytest.raises(OptionError, match="no column 'colour'. It has start_s, stop_s, side"):
+    with pytest.raises(OptionError, match=r"no column 'colour'. It has start_s, stop_s, side"):
         recording.select_trials(colour="red")
     with pytest.raises(OptionError, match=r"mask has dtype int64 and shape \(1,\)"):
         recording.select_trials([1])

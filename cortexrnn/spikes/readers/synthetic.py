@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cortexrnn.spikes.ticks import to_ticks
+
 GAP_S = 0.5
 
 
@@ -53,6 +55,11 @@ def lay_out(parts: Trialised) -> tuple[list[np.ndarray], pd.DataFrame, np.ndarra
         zero is not its start, and the other columns as they were.
     observed_s : ndarray, shape (n_trials, 2)
         One interval a trial; up to the last spike of the data set where the stop is unknown.
+
+    Raises
+    ------
+    DataError
+        If a time is infinite or beyond the clock.
     """
     n_trials = len(parts.table)
     earliest = float(parts.times_s.min(initial=0.0))
@@ -63,10 +70,12 @@ def lay_out(parts: Trialised) -> tuple[list[np.ndarray], pd.DataFrame, np.ndarra
     begin = np.where(np.isnan(starts), earliest, starts)
     end = np.where(np.isnan(stops), max(latest, float(begin.max(initial=0.0))), stops)
     reach = max(latest, float(end.max(initial=0.0))) - min(earliest, float(begin.min(initial=0.0)))
+    for what, values in (("spike times", parts.times_s), ("trial starts", begin), ("trial stops", end)):
+        to_ticks(values, parts.tick_hz, what)
     # Zeros on whole ticks, so that a spike's distance from its zero is what the file says.
     period = _whole_ticks(reach + GAP_S, parts.tick_hz)
     lead = _whole_ticks(max(0.0, -earliest, -float(begin.min(initial=0.0))), parts.tick_hz)
-    zero = (np.arange(n_trials) * period + lead) / parts.tick_hz
+    zero = (np.arange(n_trials, dtype=float) * period + lead) / parts.tick_hz
     session = parts.times_s + zero[parts.trial]
     order = np.argsort(parts.unit, kind="stable")
     cuts = np.cumsum(np.bincount(parts.unit, minlength=parts.n_units))[:-1]

@@ -17,7 +17,10 @@ def check_positive(name: str, value: float) -> float:
 
 def check_window(name: str, window_s: Iterable[float]) -> tuple[float, float]:
     """Return `(start, stop)` in seconds with start < stop, or raise OptionError."""
-    values = tuple(window_s)
+    try:
+        values = tuple(window_s)
+    except TypeError:
+        raise OptionError(f"{name}={window_s!r} is not a window; expected (start, stop) in seconds.") from None
     if len(values) != 2:
         raise OptionError(f"{name}={values!r} has {len(values)} values; expected (start, stop) in seconds.")
     start, stop = (_as_float(name, value) for value in values)
@@ -28,7 +31,8 @@ def check_window(name: str, window_s: Iterable[float]) -> tuple[float, float]:
 
 def check_count(name: str, value: int, *, at_least: int = 1) -> int:
     """Return `value` as an int, or raise OptionError where it is no integer of at least `at_least`."""
-    if isinstance(value, bool) or int(value) != value or value < at_least:
+    number = _as_float(name, value)
+    if isinstance(value, bool | str) or not number.is_integer() or number < at_least:
         raise OptionError(f"{name}={value!r} is not valid; expected an integer of at least {at_least}.")
     return int(value)
 
@@ -45,5 +49,5 @@ def _as_float(name: str, value: float) -> float:
     """Return `value` as a float or say which argument was no number."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name}={value!r} is not a number.") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -21,9 +23,11 @@ from cortexrnn.errors import (
     EXIT_TERMINATED,
     CortexError,
     CortexWarning,
+    FileAccessError,
     InterruptedRunError,
     OptionError,
 )
+from cortexrnn.runs.files import explain
 
 _EMBEDDED = "recording.nwb"
 _RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut. Repeat or separate by commas."
@@ -36,7 +40,7 @@ class _Terminated(BaseException):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="cortexrnn")
 def cli() -> None:
-    """Does spike history matter? Honest models of spike trains on held-out trials.
+    """Ask whether spike history matters: honest models of spike trains on held-out trials.
 
     Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0
     """
@@ -88,8 +92,8 @@ def compare(file: str | None, **given: Any) -> None:
     reading, alignment = _split(given, file)
     recording = _read(file, reading)
     folder = Path(given["out"] or f"{_stem(file, given['select'])}-comparison")
-    names = _several(given["rungs"]) or (("M0", "M1", "M2", "M3", "M4", "M5") if given["quick"] else None)
-    models = cx.ladder(likelihood=given["likelihood"]) if names is None else cx.ladder(names, likelihood=given["likelihood"])
+    names = _rungs(given["rungs"], is_quick=given["quick"])
+    models = cx.ladder(names, likelihood=given["likelihood"]) if names else cx.ladder(likelihood=given["likelihood"])
     options = cx.CompareOptions(
         n_folds=given["folds"],
         fold_order=given["fold_order"],
@@ -98,7 +102,7 @@ def compare(file: str | None, **given: Any) -> None:
         rope=given["rope"],
         likelihood=given["likelihood"],
     )
-    run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=not as_json)
+    run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=sys.stderr.isatty())
     result = cx.compare(recording, models=models, seed=given["seed"], options=options, run=run, **alignment)
     result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
     page = result.save(folder)
@@ -131,18 +135,30 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _leave(InterruptedRunError("stopped before anything was finished."))
+    except click.Abort as abort:
+        # Click turns every KeyboardInterrupt into Abort, also ours that knows how far the run came.
+        cause = abort.__cause__
+        is_ours = isinstance(cause, InterruptedRunError)
+        _leave(cause if is_ours else InterruptedRunError("stopped before anything was finished."))
     except _Terminated:
         click.echo("cortexrnn: terminated; the same command goes on from what is finished.", err=True)
         _exit_at_once(EXIT_TERMINATED)
     except MemoryError:
         click.echo("cortexrnn: out of memory. Use fewer --units, fewer --workers or a larger --bin.", err=True)
         sys.exit(EXIT_DATA)
-    except BrokenPipeError:
-        sys.exit(EXIT_IO)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        _leave(
+            FileAccessError(
+                "the compiled kernels cannot be kept: no folder for them may be written to.",
+                hint="Set the environment variable NUMBA_CACHE_DIR to a folder that may be written to.",
+            )
+        )
+    except OSError as error:
+        # The results are on the disk; only what was to be shown could not be.
+        click.echo(f"cortexrnn: {explain(error, Path(error.filename or 'standard output'))}", err=True)
+        _exit_at_once(EXIT_IO)
     sys.exit(0)
 
 
@@ -186,10 +202,20 @@ def _several(values: tuple[str, ...]) -> list[str]:
     return [part for value in values for part in value.split(",") if part]
 
 
+def _rungs(values: tuple[str, ...], *, is_quick: bool) -> list[str] | None:
+    """Give the names of the rungs; None for the whole ladder."""
+    names = _several(values)
+    networks = [name for name in names if name.startswith("M6")]
+    if is_quick and networks:
+        raise OptionError(f"--quick leaves the networks out, and --rungs asks for {', '.join(networks)}.")
+    return names or (["M0", "M1", "M2", "M3", "M4", "M5"] if is_quick else None)
+
+
 def _stem(file: str | None, select: tuple[str, ...]) -> str:
     """Name the results after the recording, and after the part of it that was selected."""
-    stem = Path(file or _EMBEDDED).stem
-    return "-".join([stem, *(text.partition("=")[2] for text in select)])
+    parts = [Path(file or _EMBEDDED).stem, *(text.partition("=")[2] for text in select)]
+    # A selected value may hold a slash, and the folder must not leave this one.
+    return "-".join(re.sub(r"[/\\\0]", "_", part) for part in parts)
 
 
 def _show_warning(message: Warning, category: type[Warning], *_: Any) -> None:
@@ -213,6 +239,7 @@ def _leave(error: CortexError) -> NoReturn:
 
 def _exit_at_once(code: int) -> NoReturn:
     """Leave without waiting for kernels that are still running; everything finished is on the disk."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from cortexrnn.numerics.elementwise import sigmoid, tanh
-from cortexrnn.numerics.lanes import N_LANES, add_outer, add_product
+from cortexrnn.numerics.lanes import N_LANES, Rows, add_outer, add_product
 
 # Steps whose weight gradients are formed together, while their activations are still in the cache.
 _CHUNK = 32
@@ -152,8 +152,9 @@ def gru_backward(inputs, weights, tape, state_gradient, carried, gradient):
             )
             add_product(later, 0, weights.hidden, gates, at + block)
         at, n_chunk = first * 4 * block, stop - first
-        add_outer(input_sums, gates, at, 4 * block, flat_inputs, first * width, width, n_chunk)
-        add_outer(hidden_sums, gates, at + block, 4 * block, hidden, first * block, block, n_chunk)
+        by_input, by_hidden = Rows(gates, at, 4 * block), Rows(gates, at + block, 4 * block)
+        add_outer(input_sums, by_input, Rows(flat_inputs, first * width, width), n_chunk)
+        add_outer(hidden_sums, by_hidden, Rows(hidden, first * block, block), n_chunk)
         stop = first
     _collect_gradients(input_sums, hidden_sums, flat_bias_sums, gradient)
 

@@ -14,8 +14,8 @@ _LOG_OFFSET_S = 1e-3
 def history_basis(history_s: float, bin_s: float) -> np.ndarray:
     """Build raised cosines over the logarithm of the lag, from one bin to `history_s`.
 
-    The peaks lie at equal steps of ``log(lag + 1 ms)``, so that a longer window adds functions and
-    leaves the short ones as they are (Pillow et al. 2008, doi:10.1038/nature07140, methods).
+    The peaks lie at equal steps of ``log(lag + 1 ms)``, so that a longer window adds functions at
+    long lags and hardly moves the short ones (Pillow et al. 2008, doi:10.1038/nature07140, methods).
 
     Parameters
     ----------

@@ -36,10 +36,13 @@ class Drift(Rung):
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedDrift:
         """Choose the degrees of freedom and fit the spline to the trial totals."""
-        spikes = trials.spikes_per_trial.astype(float)
-        expected = expected_per_trial(trials, log_mu)
-        df = self._choose(trials.start_s, spikes, expected)
-        return self._fit_totals(below, _Totals.of(trials.start_s, spikes, expected), df)
+        # A trial in which nobody recorded has no total: its expected count of 0 would have the log -inf.
+        seen = trials.scored.any(axis=1)
+        start_s = trials.start_s[seen]
+        spikes = trials.spikes_per_trial[seen].astype(float)
+        expected = expected_per_trial(trials, log_mu)[seen]
+        df = self._choose(start_s, spikes, expected)
+        return self._fit_totals(below, _Totals.of(start_s, spikes, expected), df)
 
     def _choose(self, start_s: np.ndarray, spikes: np.ndarray, expected: np.ndarray) -> int:
         """Give the degrees of freedom with the highest likelihood of inner held-out trials."""

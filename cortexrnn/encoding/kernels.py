@@ -16,7 +16,9 @@ import numpy as np
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.numerics.elementwise import exp64
 
-BLOCK = 1024
+BLOCK = 512
+# Rows that are a power of two apart would fall into the same few sets of the first-level cache.
+_ROW = BLOCK + 8
 _SUM = {"reassoc", "contract", "nsz"}
 
 
@@ -110,17 +112,17 @@ def _history_block(features, design, trial, t0, n):
             for k in range(n_basis):
                 features[k + 1, t - t0] += design.mean * (design.summed[k, far] - design.summed[k, near])
     first, last = design.spike_offset[trial], design.spike_offset[trial + 1]
+    last = first + np.searchsorted(design.spike_bin[first:last], t0 + n - 1)
     first += np.searchsorted(design.spike_bin[first:last], t0 - n_lags)
-    for s in range(first, last):
-        shift = design.spike_bin[s] + 1 - t0
-        if shift >= n:
-            break
-        count = design.spike_count[s]
-        for k in range(n_basis):
-            low = max(0, shift + design.support[k, 0])
-            high = min(n, shift + design.support[k, 1])
+    # One function after the other: its row and its basis stay in the first-level cache.
+    for k in range(n_basis):
+        row, effect = features[k + 1, :n], design.basis[k]
+        begin, end = design.support[k, 0], design.support[k, 1]
+        for s in range(first, last):
+            shift = design.spike_bin[s] + 1 - t0
+            low, high = max(0, shift + begin), min(n, shift + end)
             if low < high:
-                _add_scaled(features[k + 1, low:high], design.basis[k, low - shift : high - shift], count)
+                _add_scaled(row[low:high], effect[low - shift : high - shift], design.spike_count[s])
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})

@@ -76,6 +76,9 @@ def _trial_log_likelihood(counts, scored, log_mu, likelihood):
             mu = max(math.exp(log_mu[i, t]), _SMALLEST_MU)
             if likelihood == BERNOULLI:
                 total[i] += math.log(-math.expm1(-mu)) if y > 0.0 else -mu
+            elif y == 0.0:
+                # Apart, because 0 times the log of an impossible bin is no number.
+                total[i] -= mu
             else:
                 total[i] += y * log_mu[i, t] - mu
                 if y > 1.0:

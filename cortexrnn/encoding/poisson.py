@@ -11,7 +11,10 @@ from scipy.special import gammaln, xlogy
 from cortexrnn.encoding.kernels import design_pass
 from cortexrnn.encoding.likelihood import POISSON
 from cortexrnn.encoding.newton import maximise
-from cortexrnn.errors import DataError, NumericalWarning
+from cortexrnn.errors import DataError, NumericalWarning, OptionError
+
+# A millionth of a spike's worth of information on a column of unit size is none.
+_LARGEST_ERROR = 1e3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,6 +68,8 @@ def fit_poisson(
 
     Raises
     ------
+    OptionError
+        If `ridge` is negative or not finite.
     DataError
         If shapes do not fit, a value is not finite, or a count is negative or not whole.
     NumericalError
@@ -73,7 +78,8 @@ def fit_poisson(
     Warns
     -----
     NumericalWarning
-        If Newton's method stopped short (separable data: a coefficient runs to infinity).
+        If Newton's method stopped short, or if the data do not determine a coefficient (separable
+        data: it runs to infinity; collinear or zero columns: any value does).
 
     Examples
     --------
@@ -83,8 +89,13 @@ def fit_poisson(
     1.0
     """
     x, y, shift = _check_regression(design, counts, offset)
+    if not 0.0 <= ridge < np.inf:
+        raise OptionError(f"ridge={ridge!r} is not a precision; expected 0 or a positive finite number.")
     # Columns of unit root mean square: Newton's arithmetic is then the same in any unit of the covariates.
-    scale = np.sqrt(np.mean(x**2, axis=0))
+    # The largest value is taken out first, so that no square overflows.
+    largest = np.abs(x).max(axis=0)
+    largest[largest == 0.0] = 1.0
+    scale = largest * np.sqrt(np.mean((x / largest) ** 2, axis=0))
     scale[scale == 0.0] = 1.0
     scaled = np.ascontiguousarray(x / scale)
     # The least-squares image of the mean rate: exact where the design holds a constant, and never far off.
@@ -94,7 +105,7 @@ def fit_poisson(
     optimum = maximise(
         lambda weights: design_pass(weights, scaled, y, shift, POISSON),
         start,
-        ridge / scale**2,
+        ridge / scale / scale,
         tolerance_nats=1e-10,
     )
     if not optimum.is_converged:
@@ -104,11 +115,20 @@ def fit_poisson(
             NumericalWarning,
             stacklevel=2,
         )
+    errors = np.sqrt(np.diag(optimum.covariance))
+    loose = np.flatnonzero(errors > _LARGEST_ERROR)
+    if loose.size:
+        warnings.warn(
+            f"the data do not determine the coefficients of columns {loose.tolist()} (standard error up to "
+            f"{errors.max():.2g} on columns of unit size): separable data, or columns that are zero or collinear.",
+            NumericalWarning,
+            stacklevel=2,
+        )
     log_likelihood = optimum.log_likelihood - float(gammaln(y + 1.0).sum())
     saturated = float((xlogy(y, y) - y - gammaln(y + 1.0)).sum())
     return PoissonFit(
         coefficients=optimum.weights / scale,
-        standard_errors=np.sqrt(np.diag(optimum.covariance)) / scale,
+        standard_errors=errors / scale,
         log_likelihood=log_likelihood,
         deviance=2.0 * (saturated - log_likelihood),
         aic=2.0 * x.shape[1] - 2.0 * log_likelihood if ridge == 0.0 else float("nan"),
@@ -122,7 +142,7 @@ def _check_regression(
     """Return design, counts and offset as float64 arrays that fit together."""
     x = np.asarray(design, dtype=float)
     y = np.ascontiguousarray(counts, dtype=float)
-    if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.size or y.size == 0:
+    if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.size or x.size == 0:
         raise DataError(f"design has shape {x.shape} and counts {y.shape}; expected (n_bins, n_columns) and (n_bins,).")
     shift = np.zeros(y.size) if offset is None else np.ascontiguousarray(offset, dtype=float)
     if shift.shape != y.shape:

@@ -11,6 +11,7 @@ import scipy.fft
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.constant import mean_count
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.errors import DataError
 from cortexrnn.spikes.folds import assign_folds
 
 _TRUNCATE_SD = 4.0
@@ -39,7 +40,15 @@ class PSTH(Rung):
     uses_elephant: bool = True
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedPSTH:
-        """Choose the bandwidth by contiguous inner folds, then smooth all training trials with it."""
+        """Choose the bandwidth by contiguous inner folds, then smooth all training trials with it.
+
+        Raises
+        ------
+        DataError
+            If nobody recorded in any scored bin of the training trials.
+        """
+        if not trials.scored.any():
+            raise DataError(f"none of the {trials.n_trials} training trials was observed in a scored bin.")
         smoother = _Smoother(trials)
         bandwidth_s = self._choose(trials, smoother) if trials.is_locked else np.inf
         per_condition = _sum_by(trials.condition, int(trials.condition.max()) + 1)
@@ -102,9 +111,14 @@ class FittedPSTH(Fitted):
     exposure: np.ndarray
 
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
-        """Give the log PSTH of each trial's condition; the burn-in takes the first scored bin's value."""
+        """Give the log PSTH of each trial's condition; the burn-in takes the first scored bin's value.
+
+        A condition that training did not hold gets what no data leave of the PSTH, the mean rate.
+        """
         table = np.log((self.spikes + self.floor[0]) / (self.exposure + self.floor[1]))
-        return self._spread(trials, table[trials.condition])
+        unseen = np.full((1, table.shape[1]), np.log(self.floor[0] / self.floor[1]))
+        row = np.minimum(trials.condition, table.shape[0])
+        return self._spread(trials, np.concatenate([table, unseen])[row])
 
     def on_training(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Give each training trial the PSTH of the other trials of its condition."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
-from cortexrnn.encoding.likelihood import trial_log_likelihood
+from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.spikes.folds import assign_folds, validation_split
 
@@ -30,6 +30,9 @@ class Renewal(Rung):
         Longest time since the last spike that has a step of its own.
     prior_counts : tuple of float
         Prior counts to choose from by contiguous inner folds.
+    likelihood : {"poisson", "bernoulli"}
+        Observation model of the validation score, so that it compares with that of other history
+        rungs; the steps are those of Poisson counts in both.
     """
 
     name: ClassVar[str] = "M4"
@@ -38,22 +41,23 @@ class Renewal(Rung):
     baseline: Rung | None = CausalGain()
     window_s: float = 0.01
     prior_counts: tuple[float, ...] = (0.5, 2.0, 8.0, 32.0, 128.0)
+    likelihood: str = "poisson"
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedRenewal:
         """Choose the prior count and take the ratio of observed to expected spikes at every step."""
+        code = likelihood_code(self.likelihood, trials.counts)
         n_lags = max(1, round(self.window_s / trials.bin_s))
         steps = age_steps(trials.counts, trials.observed, n_lags)
         spikes, expected = sum_by_step(trials.counts, trials.scored, np.ascontiguousarray(log_mu), steps, n_lags + 2)
         prior_count = self._choose(spikes, expected)
         is_validation = validation_split(trials.condition)
         kept = _log_factor(spikes[~is_validation], expected[~is_validation], prior_count)
-        score = np.sum(spikes[is_validation] * kept - expected[is_validation] * np.expm1(kept))
-        reference = trial_log_likelihood(trials, log_mu)[is_validation].sum()
+        held_out = (log_mu + kept[steps])[is_validation]
         return FittedRenewal(
             below=below,
             log_factor=_log_factor(spikes, expected, prior_count),
             prior_count=prior_count,
-            validation_log_likelihood=float(reference + score),
+            validation_log_likelihood=float(trial_log_likelihood(trials.take(is_validation), held_out, code).sum()),
         )
 
     def _choose(self, spikes: np.ndarray, expected: np.ndarray) -> float:

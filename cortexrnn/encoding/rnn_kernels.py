@@ -17,7 +17,7 @@ from numba import njit
 
 from cortexrnn.cells.gru import GRUTape, GRUWeights, empty_tape, gru_backward, gru_forward
 from cortexrnn.numerics.elementwise import exp, tanh
-from cortexrnn.numerics.lanes import N_LANES, add_outer, add_product
+from cortexrnn.numerics.lanes import N_LANES, Rows, add_outer, add_product
 from cortexrnn.training.adam import AdamState, adam_step
 
 # Largest change of the log-rate: a factor of 3000 either way, beyond any refractory period or burst at 1 ms.
@@ -144,8 +144,8 @@ def tile_gradient(tile, network, work, is_bernoulli, total):
     _fill_slope(tile, work, is_bernoulli)
     readout_sums = np.zeros((n_hidden, 1, N_LANES), dtype=slope.dtype)
     skip_sums = np.zeros((n_inputs, 1, N_LANES), dtype=slope.dtype)
-    add_outer(readout_sums, hidden, block, block, slope, 0, N_LANES, n_steps)
-    add_outer(skip_sums, flat_inputs, 0, width, slope, 0, N_LANES, n_steps)
+    add_outer(readout_sums, Rows(hidden, block, block), Rows(slope, 0, N_LANES), n_steps)
+    add_outer(skip_sums, Rows(flat_inputs, 0, width), Rows(slope, 0, N_LANES), n_steps)
     state_gradient.fill(0.0)
     for t in range(n_steps):
         add_product(state_gradient, t * block, readout, slope, t * N_LANES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import warnings
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cortexrnn._checks import check_count
 from cortexrnn.encoding.arrays import unit_trials
 from cortexrnn.encoding.likelihood import likelihood_code
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.rnn import RNN
 from cortexrnn.errors import DataError, DataWarning, OptionError
 from cortexrnn.evaluation.comparison import Comparison
-from cortexrnn.evaluation.ladder import ladder
+from cortexrnn.evaluation.ladder import ALWAYS, ladder
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
@@ -61,6 +63,11 @@ class RunSettings:
     folder: str | os.PathLike | None = None
     shows_progress: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the number of workers."""
+        if self.workers is not None:
+            check_count("workers", self.workers)
+
 
 def compare(
     data: xr.Dataset | Recording,
@@ -96,7 +103,8 @@ def compare(
     Raises
     ------
     OptionError
-        If there are more folds than trials, or alignment is given with Trials.
+        If there are more folds than trials, a rung that the verdict needs is missing, or alignment is
+        given with Trials.
     DataError
         If there are too few trials to hold any out.
 
@@ -107,27 +115,32 @@ def compare(
     """
     options = options or CompareOptions()
     run = run or RunSettings()
+    seed = check_count("seed", seed, at_least=0)
     models = dict(models) if models is not None else ladder(likelihood=options.likelihood)
+    missing = [name for name in ALWAYS if name not in models]
+    if missing:
+        raise OptionError(f"models has no {', '.join(missing)}, which the verdict needs.", hint="Start from ladder().")
     source = _Source.of(data, alignment)
     n_workers = default_workers() if run.workers is None else run.workers
     store = None if run.folder is None else Store(Path(run.folder) / "work")
     code = code_key()
+    # The first trials come before the compiler, so that nobody waits for it to hear of a misspelt event.
+    chunks = source.chunks()
+    template = next(chunks)
+    _check_enough(template, options)
     compile_kernels(models, options, is_shown=run.shows_progress)
     units: list[dict[str, Any]] = []
     done: list[tuple[UnitPlan, UnitScores]] = []
     panels = []
-    template = None
     with progress_bar(0.0, is_shown=run.shows_progress) as progress:
-        for trials in source.chunks():
-            template = trials if template is None else template
-            _check_enough(trials, options)
+        for trials in itertools.chain([template], chunks):
             plans = _plan_chunk(trials, models, options, seed, code)
-            found = _run_chunk([plan for plan in plans if plan is not None], store, n_workers, progress)
+            found = _run_chunk([plan for plan in plans if isinstance(plan, UnitPlan)], store, n_workers, progress)
             for position, plan in enumerate(plans):
                 name = str(trials["unit"].values[position])
-                if plan is None:
-                    warnings.warn(f"unit {name} has no spike in any scored bin.", DataWarning, stacklevel=2)
-                    units.append(silent_summary(name, trials.sizes["trial"]))
+                if isinstance(plan, str):
+                    warnings.warn(f"unit {name} has {plan}.", DataWarning, stacklevel=2)
+                    units.append(silent_summary(name, unit_trials(trials, position), plan))
                     continue
                 scores = found[name]
                 unit = unit_summary(plan, scores, options)
@@ -135,7 +148,9 @@ def compare(
                 panels.append(unit_panel(scores, np.unique(trials["condition"].values), trials["time"].values))
                 done.append((plan, scores))
     if not done:
-        raise DataError("no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time.")
+        raise DataError(
+            "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
+        )
     population = population_summary(units)
     summary = {
         "recording": source.describe(template, units),
@@ -176,11 +191,15 @@ class _Source:
             for name in ("event", "window_s", "condition"):
                 if alignment.pop(name, None) is not None:
                     raise OptionError(f"{name} was given, but the recording has no trials.")
-            return cls(lambda chosen: data.blocks(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
-        return cls(lambda chosen: data.align(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
+            cut = data.blocks
+        else:
+            cut = data.align
+        return cls(lambda chosen: cut(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
 
     def chunks(self) -> Iterator[xr.Dataset]:
         """Give trials of a few units after another, so that memory does not grow with their number."""
+        if not self.n_units:
+            raise DataError("there are no units.")
         for first in range(0, self.n_units, _UNITS_AT_ONCE):
             yield self.load(list(range(first, min(first + _UNITS_AT_ONCE, self.n_units))))
 
@@ -224,14 +243,17 @@ def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
             raise DataError(f"{n_trials} trials in {options.n_folds} folds leave too few to train on.")
 
 
-def _plan_chunk(trials, models, options, seed, code) -> list[UnitPlan | None]:
-    """Plan the work of every unit; None for a unit without a spike."""
+def _plan_chunk(trials, models, options, seed, code) -> list[UnitPlan | str]:
+    """Plan the work of every unit; for a unit that cannot be scored, say what it has instead."""
     fold = assign_folds(trials["condition"].values, options.n_folds, order=options.fold_order, seed=seed)
-    plans: list[UnitPlan | None] = []
+    plans: list[UnitPlan | str] = []
     for position in range(trials.sizes["unit"]):
         data = unit_trials(trials, position)
         if not data.spikes_per_trial.sum():
-            plans.append(None)
+            plans.append("no spike in any scored bin")
+            continue
+        if not all(data.scored[fold != k].any() for k in range(options.n_folds)):
+            plans.append("no observed bin in the training trials of a fold")
             continue
         likelihood_code(options.likelihood, data.counts)
         name = str(trials["unit"].values[position])

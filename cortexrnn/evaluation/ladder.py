@@ -54,7 +54,7 @@ def ladder(names: Iterable[str] = RUNGS, *, likelihood: str = "poisson") -> dict
         "M1": PSTH(),
         "M2": Drift(),
         "M3": CausalGain(),
-        "M4": Renewal(),
+        "M4": Renewal(likelihood=likelihood),
         "M5": HistoryGLM(likelihood=likelihood),
         "M6": RNN(likelihood=likelihood),
         "M6cut": RNN(likelihood=likelihood, uses_own_spikes=False),

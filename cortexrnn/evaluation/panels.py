@@ -64,7 +64,8 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "condition": conditions,
             "time": time,
             "model": ["M1", "history"],
-            "isi": np.arange(1, n_lags + 1) * trials.bin_s,
+            # Spikes k bins apart lie k - 1 to k + 1 bins apart: the bar is centred on k.
+            "isi": (np.arange(1, n_lags + 1) - 0.5) * trials.bin_s,
             "lag": panel["lag_s"],
         },
     )

@@ -30,7 +30,8 @@ from cortexrnn.runs.store import array_key, content_key
 
 # M3 over M1, in bits per spike, from which on surrogates must carry the gain that exchanged trials lose.
 _NEGLIGIBLE_GAIN = 0.001
-_MICROSECONDS_A_BIN = {"fold": 3.0, "timescale": 2.0, "panel": 1.0, "surrogate": 5.0, "network": 25.0}
+_CONTROL_EXCHANGES = 5
+_MICROSECONDS_A_BIN = {"fold": 3.0, "timescale": 2.0, "panel": 1.0, "surrogate": 5.0, "network": 4.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -51,6 +52,8 @@ class UnitScores:
     surrogates : list of dict
         Results of `surrogate_work`.
     surrogate_kind : str
+    exchanged : list of dict
+        Results of `surrogate_work` on trial exchanges, the built-in negative control.
     age_expected : dict of str to ndarray, shape (n_steps,)
         Expected spikes by bins since the last spike, teacher-forced on held-out trials.
     age_spikes : ndarray, shape (n_steps,)
@@ -68,6 +71,7 @@ class UnitScores:
     timescale: np.ndarray
     surrogates: list[Arrays]
     surrogate_kind: str
+    exchanged: list[Arrays]
     age_expected: dict[str, np.ndarray]
     age_spikes: np.ndarray
     leaking: list[str]
@@ -125,14 +129,22 @@ class UnitPlan:
     def surrogates(self, results: Mapping[str, Arrays]) -> list[Work]:
         """Give the work of the second stage, once the fits are known."""
         kind = self.surrogate_kind(results)
+        drawn = [(kind, b) for b in range(self.options.n_surrogates)]
+        if kind != EXCHANGED:
+            drawn += [(EXCHANGED, b) for b in range(self._n_exchanges)]
         return [
             self._work("surrogate", functools.partial(surrogate_work, self.case, self.plain, kind, b), kind, b)
-            for b in range(self.options.n_surrogates)
+            for kind, b in drawn
         ]
 
     def cost(self) -> float:
         """Give the rough cost of all work of both stages."""
         return sum(work.cost for work in self.fits()) + self.options.n_surrogates * self._cost("surrogate")
+
+    @property
+    def _n_exchanges(self) -> int:
+        """Trial exchanges of the control where the surrogate test itself uses none."""
+        return min(_CONTROL_EXCHANGES, self.options.n_surrogates)
 
     def surrogate_kind(self, results: Mapping[str, Arrays]) -> str:
         """Exchange trials unless drift or gain would be lost with them: then simulate from M3."""
@@ -176,14 +188,19 @@ class UnitPlan:
         for k in folds:
             timescale[:, self.case.fold == k] = results[self._key("timescale", k)]["log_likelihood"]
         kind = self.surrogate_kind(results)
+        surrogates = [results[self._key("surrogate", kind, b)] for b in range(self.options.n_surrogates)]
+        exchanged = surrogates
+        if kind != EXCHANGED:
+            exchanged = [results[self._key("surrogate", EXCHANGED, b)] for b in range(self._n_exchanges)]
         return UnitScores(
             case=self.case,
             log_likelihood=scores,
             chosen=choice,
             chosen_glm=glm_choice,
             timescale=timescale,
-            surrogates=[results[self._key("surrogate", kind, b)] for b in range(self.options.n_surrogates)],
+            surrogates=surrogates,
             surrogate_kind=kind,
+            exchanged=exchanged,
             age_expected=age_expected,
             age_spikes=sum(r["age_spikes"] for r in found),
             leaking=sorted(set(leaking)),

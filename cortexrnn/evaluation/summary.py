@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.evaluation.ladder import CONTROL, CUT
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
@@ -23,7 +24,7 @@ from cortexrnn.evaluation.verdict import (
     decide,
     more_trials,
 )
-from cortexrnn.evaluation.work import EXCHANGED, TIMESCALE_WINDOWS_S
+from cortexrnn.evaluation.work import TIMESCALE_WINDOWS_S
 
 REFRACTORY_WINDOW_S = 0.002
 ALARM_BITS_PER_SPIKE = 0.003
@@ -81,14 +82,16 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
     }
 
 
-def silent_summary(name: str, n_trials: int) -> dict[str, Any]:
-    """Summarise a unit without a spike in any scored bin: there is nothing to say, and 0 would be a lie."""
+def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
+    """Summarise a unit that cannot be scored: there is nothing to say, and 0 would be a lie."""
     empty = {"value": None, "ci": None}
+    n_spikes = int(trials.spikes_per_trial.sum())
+    sentence = f"{why[0].upper()}{why[1:]}."
     return {
         "unit": name,
-        "n_spikes": 0,
-        "rate_hz": 0.0,
-        "n_trials": n_trials,
+        "n_spikes": n_spikes,
+        "rate_hz": float(n_spikes / max(trials.scored.sum() * trials.bin_s, trials.bin_s)),
+        "n_trials": trials.n_trials,
         "rungs": {},
         "steps": {},
         "history_gain": empty | {"over": None, "chosen": []},
@@ -96,12 +99,12 @@ def silent_summary(name: str, n_trials: int) -> dict[str, Any]:
         "surrogate_p": None,
         "surrogate_kind": None,
         "verdict": INCONCLUSIVE,
-        "sentence": "No spike in any scored bin.",
+        "sentence": sentence,
         "more_trials": None,
         "more_trials_text": "",
         "timescale_s": None,
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
-        "warnings": ["No spike in any scored bin."],
+        "warnings": [sentence],
     }
 
 
@@ -168,9 +171,7 @@ def control_summary(plans: list[UnitPlan], scores: list[UnitScores]) -> dict[str
     """Summarise the controls: gain of M5 over M3 on exchanged trials, and the leak probe."""
     exchanged = []
     for plan, unit in zip(plans, scores, strict=True):
-        if unit.surrogate_kind != EXCHANGED:
-            continue
-        for surrogate in unit.surrogates:
+        for surrogate in unit.exchanged:
             _, glm, control = plan.surrogate_gain(surrogate)
             exchanged.append(gain_interval(glm, control, surrogate["n_spikes"], unit.case.n_folds).value)
     values = np.array([value for value in exchanged if math.isfinite(value)])

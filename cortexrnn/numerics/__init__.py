@@ -1,1 +1,1 @@
-"""Shared kernels: vectorisable elementary functions and products with one trial per SIMD lane."""
+"""Shared numerics: elementary functions that vectorise, products with one trial per SIMD lane, keyed streams."""

@@ -12,6 +12,9 @@ its companions.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
@@ -22,6 +25,23 @@ _N_LEFT = 4
 _N_RIGHT = 4
 
 _INDEX = ir.IntType(64)
+
+
+class Rows(NamedTuple):
+    """Rows of N_LANES elements for every step, somewhere in a flat array.
+
+    Attributes
+    ----------
+    values : ndarray, C-contiguous
+    first : int
+        Flat position of the first row of the first step.
+    stride : int
+        Elements from step to step.
+    """
+
+    values: np.ndarray
+    first: int
+    stride: int
 
 
 def _lane_vector(array_type: types.Array) -> ir.VectorType:
@@ -221,17 +241,15 @@ def add_product(product, product_at, weights, values, values_at):
 
 
 @njit(forceinline=True)
-def add_outer(total, left, left_at, left_stride, right, right_at, right_stride, n_steps):
+def add_outer(total, left, right, n_steps):
     """Add the sum over steps of ``outer(left_t, right_t)`` to `total`, lane by lane.
 
     Parameters
     ----------
     total : ndarray, shape (n_left, n_right, N_LANES)
         Destination, C-contiguous.
-    left, right : ndarray, C-contiguous
-        Rows of N_LANES elements; step t starts at flat position ``left_at + t * left_stride``.
-    left_at, left_stride, right_at, right_stride : int
-        Flat positions and distances between steps, in elements.
+    left, right : Rows
+        n_left and n_right rows a step.
     n_steps : int
         Number of steps, at least one.
     """
@@ -240,24 +258,24 @@ def add_outer(total, left, left_at, left_stride, right, right_at, right_stride, 
     i = 0
     while i < n_left:
         is_block = i + _N_LEFT <= n_left
-        to, from_left = i * row, left_at + i * N_LANES
+        to, from_left = i * row, left.first + i * N_LANES
         j = 0
         while is_block and j + _N_RIGHT <= n_right:
             _outer_block(
-                total, to + j * N_LANES, row, left, from_left, left_stride,
-                right, right_at + j * N_LANES, right_stride, n_steps,
+                total, to + j * N_LANES, row, left.values, from_left, left.stride,
+                right.values, right.first + j * N_LANES, right.stride, n_steps,
             )  # fmt: skip
             j += _N_RIGHT
         while is_block and j < n_right:
             _outer_column(
-                total, to + j * N_LANES, row, left, from_left, left_stride,
-                right, right_at + j * N_LANES, right_stride, n_steps,
+                total, to + j * N_LANES, row, left.values, from_left, left.stride,
+                right.values, right.first + j * N_LANES, right.stride, n_steps,
             )  # fmt: skip
             j += 1
         while j < n_right:
             _outer_entry(
-                total, to + j * N_LANES, row, left, from_left, left_stride,
-                right, right_at + j * N_LANES, right_stride, n_steps,
+                total, to + j * N_LANES, row, left.values, from_left, left.stride,
+                right.values, right.first + j * N_LANES, right.stride, n_steps,
             )  # fmt: skip
             j += 1
         i += _N_LEFT if is_block else 1

@@ -130,10 +130,9 @@ def run_all(works: Sequence[Work], store: Store | None, n_workers: int, progress
                     store.put(work.key, results[work.key])
                 progress.advance(work)
     except KeyboardInterrupt as error:
-        n_done = len(results)
         raise InterruptedRunError(
-            f"stopped after {n_done} of {len(works)} units of work.",
-            hint="The same command goes on from here." if store is not None else "Give an output folder to be able to resume.",
+            f"stopped after {len(results)} of {len(works)} units of work.",
+            hint="The same command goes on from here." if store else "Give an output folder to be able to resume.",
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cortexrnn.errors import FileAccessError
 from cortexrnn.runs.files import atomic_write, explain
 
 _LEDGER = "ledger.jsonl"
@@ -117,9 +116,7 @@ class Store:
         except FileNotFoundError:
             return digests
         except OSError as error:
-            raise FileAccessError(
-                f"the ledger cannot be read ({error.strerror}).", where=str(self.folder / _LEDGER)
-            ) from error
+            raise explain(error, self.folder / _LEDGER) from error
         for line in lines:
             try:
                 entry = json.loads(line)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from cortexrnn.numerics.lanes import N_LANES, add_outer, add_product
+from cortexrnn.numerics.lanes import N_LANES, Rows, add_outer, add_product
 
 
 @njit
@@ -15,8 +15,8 @@ def _product(product, product_at, weights, values, values_at):
 
 
 @njit
-def _outer(total, left, left_at, left_stride, right, right_at, right_stride, n_steps):
-    add_outer(total, left, left_at, left_stride, right, right_at, right_stride, n_steps)
+def _outer(total, left, right, n_steps):
+    add_outer(total, left, right, n_steps)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -43,8 +43,8 @@ def test_outer_is_that_of_einsum_with_strides(dtype, n_left, n_right):
     right = rng.normal(size=(n_steps, n_right, N_LANES)).astype(dtype)
     total = rng.normal(size=(n_left, n_right, N_LANES)).astype(dtype)
     expected = total + np.einsum("tal,tbl->abl", left[:, 2:].astype(float), right.astype(float))
-    width = (n_left + 2) * N_LANES
-    _outer(total, left.reshape(-1), 2 * N_LANES, width, right.reshape(-1), 0, n_right * N_LANES, n_steps)
+    rows = Rows(left.reshape(-1), 2 * N_LANES, (n_left + 2) * N_LANES)
+    _outer(total, rows, Rows(right.reshape(-1), 0, n_right * N_LANES), n_steps)
     np.testing.assert_allclose(total, expected, atol=10 * n_steps * np.finfo(dtype).eps)
 
 

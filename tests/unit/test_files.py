@@ -1,0 +1,142 @@
+"""Oracle: the content of the folder, looked at with the standard library."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+import pytest
+
+from cortexrnn.errors import FileAccessError, MissingFileError
+from cortexrnn.runs import files
+from cortexrnn.runs.files import atomic_path, atomic_write, explain, read_bytes, sha256_of_file
+
+
+class FailingOS:
+    """The os module in which one function fails."""
+
+    def __init__(self, name, code):
+        self._name, self._code = name, code
+
+    def __getattr__(self, name):
+        if name == self._name:
+
+            def fail(*args, **kwargs):
+                raise OSError(self._code, os.strerror(self._code))
+
+            return fail
+        return getattr(os, name)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_bytes_are_written_and_nothing_else_is_left(tmp_path):
+    atomic_write(tmp_path / "a.bin", b"\x00one")
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00one"
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    (tmp_path / "a").write_bytes(b"old and longer")
+    atomic_write(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_missing_folders_are_made(tmp_path):
+    atomic_write(tmp_path / "x" / "y" / "a", b"1")
+    assert read_bytes(tmp_path / "x" / "y" / "a") == b"1"
+
+
+def test_the_file_has_the_permissions_of_an_ordinary_one(tmp_path):
+    (tmp_path / "ordinary").write_bytes(b"")
+    atomic_write(tmp_path / "ours", b"")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_a_failing_block_leaves_the_old_file_and_no_temporary(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(KeyError, match="lost"), atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyError("lost")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_nothing_is_to_be_seen_before_the_block_ends(tmp_path):
+    with atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"whole")
+        assert not (tmp_path / "a").exists()
+        assert temporary.parent == tmp_path
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "hint"),
+    [
+        ("open", errno.EACCES, "may not be written to: choose another one with --out"),
+        ("open", errno.EROFS, "read-only: choose another folder with --out"),
+        ("fsync", errno.ENOSPC, "disk is full: free some space and run the same command again"),
+        ("fsync", errno.EIO, "Check the path and its permissions"),
+        ("replace", errno.EDQUOT, "quota is used up"),
+        ("replace", errno.EISDIR, "path is a folder"),
+    ],
+)
+def test_every_fault_of_the_system_is_typed_and_leaves_the_old_file(tmp_path, monkeypatch, function, code, hint):
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(files, "os", FailingOS(function, code))
+    with pytest.raises(FileAccessError, match=hint) as caught:
+        atomic_write(tmp_path / "a", b"new")
+    assert caught.value.errno == code
+    assert caught.value.where == str(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_file_is_flushed_before_it_replaces_and_the_folder_after(tmp_path, monkeypatch):
+    calls = []
+
+    class Watched:
+        def __getattr__(self, name):
+            if name in ("fsync", "replace"):
+                calls.append(name)
+            return getattr(os, name)
+
+    monkeypatch.setattr(files, "os", Watched())
+    atomic_write(tmp_path / "a", b"x")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_a_full_disk_says_how_many_bytes_were_needed():
+    error = explain(OSError(errno.ENOSPC, "No space left on device"), files.Path("x/a"), n_bytes=42)
+    assert str(error).startswith("x/a: No space left on device (42 bytes needed). The disk is full")
+
+
+def test_an_error_without_a_text_is_still_explained():
+    assert str(explain(OSError("odd"), files.Path("a"))) == "a: odd. Check the path and its permissions."
+
+
+def test_a_path_below_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileAccessError, match=r"A part of the path is a file|File exists|Not a directory"):
+        atomic_write(tmp_path / "file" / "a", b"x")
+
+
+def test_reading_a_missing_file_is_typed(tmp_path):
+    for read in (read_bytes, sha256_of_file):
+        with pytest.raises(MissingFileError, match=r"nothing: the file does not exist"):
+            read(tmp_path / "nothing")
+
+
+def test_reading_a_folder_is_typed(tmp_path):
+    for read in (read_bytes, sha256_of_file):
+        with pytest.raises(FileAccessError, match="Is a directory. The path is a folder: name a file"):
+            read(tmp_path)
+
+
+def test_the_digest_is_that_of_hashlib(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()

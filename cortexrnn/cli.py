@@ -127,6 +127,7 @@ def doctor(file: str | None, as_json: bool, **reading: Any) -> None:
 def main() -> NoReturn:
     """Run the command line; the exit code tells the kind of failure."""
     warnings.showwarning = _show_warning
+    sys.unraisablehook = _raise_again
     signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(standalone_mode=False)
@@ -159,6 +160,7 @@ def main() -> NoReturn:
         # The results are on the disk; only what was to be shown could not be.
         click.echo(f"cortexrnn: {explain(error, Path(error.filename or 'standard output'))}", err=True)
         _exit_at_once(EXIT_IO)
+    _let_signals_kill()
     sys.exit(0)
 
 
@@ -229,8 +231,30 @@ def _terminate(*_: Any) -> None:
     raise _Terminated
 
 
+def _raise_again(dropped: Any) -> None:
+    """Raise a stop again that fell into a callback of the interpreter, where every exception is dropped."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt | _Terminated):
+        sys.__unraisablehook__(dropped)
+        return
+
+    def stop(*_: Any) -> NoReturn:
+        """Stop in what is hopefully no callback."""
+        raise dropped.exc_type
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+def _let_signals_kill() -> None:
+    """Let a further signal end the process at once and without a word: there is nothing left to save."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _leave(error: CortexError) -> NoReturn:
     """Show an error as one line and leave with its exit code."""
+    _let_signals_kill()
     click.echo(f"cortexrnn: {error}", err=True)
     if isinstance(error, InterruptedRunError):
         _exit_at_once(error.exit_code)

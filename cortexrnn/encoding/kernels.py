@@ -136,12 +136,31 @@ def _predictor(features, weights, n, eta):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_SUM)
-def _dot(a, b, n):
-    """Inner product of the first n values."""
+def _dot(a, b):
+    """Inner product."""
     total = 0.0
-    for i in range(n):
+    for i in range(a.size):
         total += a[i] * b[i]
     return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_SUM)
+def _four_dots(a, b, c, d):
+    """Inner products of two rows with two others; every value that is loaded serves two of them."""
+    ac, ad, bc, bd = 0.0, 0.0, 0.0, 0.0
+    for i in range(a.size):
+        ac += a[i] * c[i]
+        ad += a[i] * d[i]
+        bc += b[i] * c[i]
+        bd += b[i] * d[i]
+    return ac, ad, bc, bd
+
+
+@numba.njit(cache=True, nogil=True)
+def _multiply(a, b, product):
+    """Product of two rows, value by value."""
+    for i in range(a.size):
+        product[i] = a[i] * b[i]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -180,29 +199,60 @@ def _bernoulli_terms(counts, use, mu, n, residual):
     return total
 
 
+class _Block(NamedTuple):
+    """What is known of a block of bins; an odd number of features is made even by a row of zeros."""
+
+    features: np.ndarray
+    counts: np.ndarray
+    use: np.ndarray
+    eta: np.ndarray
+    mu: np.ndarray
+    residual: np.ndarray
+    left: np.ndarray
+
+
 @numba.njit(cache=True, nogil=True)
-def _accumulate(features, counts, use, eta, n, likelihood, mu, residual, gradient, hessian):
-    """Add n bins to gradient and Hessian (lower triangle); give their log-likelihood. `mu` is scratch."""
-    _exponentials(eta, n, mu)
+def _empty_block(n_weights):
+    """Allocate a block; every bin is in use."""
+    rows = n_weights + n_weights % 2
+    return _Block(
+        features=np.zeros((rows, _ROW)),
+        counts=np.zeros(BLOCK),
+        use=np.ones(BLOCK),
+        eta=np.zeros(BLOCK),
+        mu=np.zeros(BLOCK),
+        residual=np.zeros(BLOCK),
+        left=np.zeros((2, _ROW)),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate(block, n, likelihood, gradient, hessian):
+    """Add n bins to gradient and Hessian (lower triangle, two rows by two columns); give their log-likelihood."""
+    features, mu, residual = block.features, block.mu, block.residual
+    _exponentials(block.eta, n, mu)
     if likelihood == 1:
-        total = _bernoulli_terms(counts, use, mu, n, residual)
+        total = _bernoulli_terms(block.counts, block.use, mu, n, residual)
     else:
-        total = _poisson_terms(counts, use, eta, mu, n, residual)
-    n_weights = gradient.size
-    for p in range(n_weights):
-        gradient[p] += _dot(features[p], residual, n)
-    for p in range(n_weights):
-        row = features[p]
-        for i in range(n):
-            residual[i] = row[i] * mu[i]
-        for q in range(p + 1):
-            hessian[p, q] += _dot(residual, features[q], n)
+        total = _poisson_terms(block.counts, block.use, block.eta, mu, n, residual)
+    a, b = block.left[0, :n], block.left[1, :n]
+    for p in range(0, gradient.size, 2):
+        gradient[p] += _dot(features[p, :n], residual[:n])
+        gradient[p + 1] += _dot(features[p + 1, :n], residual[:n])
+        _multiply(features[p, :n], mu[:n], a)
+        _multiply(features[p + 1, :n], mu[:n], b)
+        for q in range(0, p + 2, 2):
+            ac, ad, bc, bd = _four_dots(a, b, features[q, :n], features[q + 1, :n])
+            hessian[p, q] += ac
+            hessian[p, q + 1] += ad
+            hessian[p + 1, q] += bc
+            hessian[p + 1, q + 1] += bd
     return total
 
 
 @numba.njit(cache=True, nogil=True)
 def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood):
-    """One pass over the scored bins of the trials in `trial_mask`.
+    """One pass over the scored bins of the trials in `trial_mask`; blocks without any cost nothing.
 
     Parameters
     ----------
@@ -225,30 +275,29 @@ def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood
         Negative second derivative.
     """
     n_weights = weights.size
-    features = np.empty((n_weights, BLOCK))
-    eta, mu, residual, use, y = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    gradient = np.zeros(n_weights)
-    hessian = np.zeros((n_weights, n_weights))
+    block = _empty_block(n_weights)
+    gradient = np.zeros(block.features.shape[0])
+    hessian = np.zeros((gradient.size, gradient.size))
     total = 0.0
     n_bins = counts.shape[1]
     for trial in range(counts.shape[0]):
-        if not trial_mask[trial]:
-            continue
-        t0 = 0
-        while t0 < n_bins and not scored[trial, t0]:
-            t0 += 1
+        t0 = 0 if trial_mask[trial] else n_bins
         while t0 < n_bins:
+            if not scored[trial, t0 : t0 + BLOCK].any():
+                t0 += BLOCK
+                continue
+            while not scored[trial, t0]:
+                t0 += 1
             n = min(BLOCK, n_bins - t0)
             for i in range(n):
-                y[i] = counts[trial, t0 + i]
-                use[i] = 1.0 if scored[trial, t0 + i] else 0.0
-                eta[i] = log_mu[trial, t0 + i]
-            _history_block(features, design, trial, t0, n)
-            _predictor(features, weights, n, eta)
-            total += _accumulate(features, y, use, eta, n, likelihood, mu, residual, gradient, hessian)
+                block.counts[i] = counts[trial, t0 + i]
+                block.use[i] = 1.0 if scored[trial, t0 + i] else 0.0
+                block.eta[i] = log_mu[trial, t0 + i]
+            _history_block(block.features, design, trial, t0, n)
+            _predictor(block.features, weights, n, block.eta)
+            total += _accumulate(block, n, likelihood, gradient, hessian)
             t0 += n
-    _mirror(hessian)
-    return total, gradient, hessian
+    return total, gradient[:n_weights].copy(), _symmetric(hessian, n_weights)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -257,7 +306,7 @@ def history_effect(weights, design, scored, trial_mask):
 
     Parameters are those of `history_pass`; the shape is (n_trials, n_bins).
     """
-    features = np.empty((weights.size, BLOCK))
+    features = np.empty((weights.size, _ROW))
     effect = np.zeros(scored.shape)
     n_bins = scored.shape[1]
     for trial in range(scored.shape[0]):
@@ -275,30 +324,31 @@ def history_effect(weights, design, scored, trial_mask):
 
 
 @numba.njit(cache=True, nogil=True)
-def design_pass(weights, design, counts, offset, likelihood):
-    """As `history_pass`, for a design matrix of shape (n_bins, n_weights) that the user brings."""
+def design_pass(weights, design, scale, counts, offset, likelihood):
+    """As `history_pass`, for the columns of a design of shape (n_bins, n_weights), each divided by its scale."""
     n_bins, n_weights = design.shape
-    features = np.empty((n_weights, BLOCK))
-    eta, mu, residual = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    use = np.ones(BLOCK)
-    gradient = np.zeros(n_weights)
-    hessian = np.zeros((n_weights, n_weights))
+    block = _empty_block(n_weights)
+    gradient = np.zeros(block.features.shape[0])
+    hessian = np.zeros((gradient.size, gradient.size))
     total = 0.0
     for t0 in range(0, n_bins, BLOCK):
         n = min(BLOCK, n_bins - t0)
         for i in range(n):
-            eta[i] = offset[t0 + i]
+            block.counts[i] = counts[t0 + i]
+            block.eta[i] = offset[t0 + i]
             for p in range(n_weights):
-                features[p, i] = design[t0 + i, p]
-        _predictor(features, weights, n, eta)
-        total += _accumulate(features, counts[t0:], use, eta, n, likelihood, mu, residual, gradient, hessian)
-    _mirror(hessian)
-    return total, gradient, hessian
+                block.features[p, i] = design[t0 + i, p] / scale[p]
+        _predictor(block.features, weights, n, block.eta)
+        total += _accumulate(block, n, likelihood, gradient, hessian)
+    return total, gradient[:n_weights].copy(), _symmetric(hessian, n_weights)
 
 
 @numba.njit(cache=True, nogil=True)
-def _mirror(matrix):
-    """Copy the lower triangle into the upper one."""
-    for p in range(matrix.shape[0]):
-        for q in range(p):
-            matrix[q, p] = matrix[p, q]
+def _symmetric(lower, n):
+    """Give the first n rows and columns of a matrix of which only the lower triangle holds."""
+    matrix = np.empty((n, n))
+    for p in range(n):
+        for q in range(p + 1):
+            matrix[p, q] = lower[p, q]
+            matrix[q, p] = lower[p, q]
+    return matrix

@@ -97,13 +97,12 @@ def fit_poisson(
     largest[largest == 0.0] = 1.0
     scale = largest * np.sqrt(np.mean((x / largest) ** 2, axis=0))
     scale[scale == 0.0] = 1.0
-    scaled = np.ascontiguousarray(x / scale)
     # The least-squares image of the mean rate: exact where the design holds a constant, and never far off.
     stride = max(1, y.size // 10_000)
     level = np.log((y.sum() + 0.5) / y.size) - shift[::stride]
-    start = np.linalg.lstsq(scaled[::stride], level, rcond=None)[0]
+    start = np.linalg.lstsq(x[::stride] / scale, level, rcond=None)[0]
     optimum = maximise(
-        lambda weights: design_pass(weights, scaled, y, shift, POISSON),
+        lambda weights: design_pass(weights, x, scale, y, shift, POISSON),
         start,
         ridge / scale / scale,
         tolerance_nats=1e-10,
@@ -140,7 +139,7 @@ def _check_regression(
     design: np.ndarray, counts: np.ndarray, offset: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return design, counts and offset as float64 arrays that fit together."""
-    x = np.asarray(design, dtype=float)
+    x = np.ascontiguousarray(design, dtype=float)
     y = np.ascontiguousarray(counts, dtype=float)
     if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.size or x.size == 0:
         raise DataError(f"design has shape {x.shape} and counts {y.shape}; expected (n_bins, n_columns) and (n_bins,).")

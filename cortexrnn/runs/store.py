@@ -124,6 +124,6 @@ class Store:
                 if entry["crc"] == zlib.crc32(body.encode()):
                     key, digest = body.split(" ")
                     digests[key] = digest
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
         return digests

@@ -25,10 +25,25 @@ def progress():
         yield bar
 
 
-def make_works(calls, stop_at=None, error=None):
-    """Make twelve units of work; one of them may raise."""
+class Counter:
+    """A progress bar that tells when so many units are done."""
+
+    def __init__(self, n):
+        self._left = n
+        self.is_reached = threading.Event()
+
+    def advance(self, work):
+        self._left -= 1
+        if not self._left:
+            self.is_reached.set()
+
+
+def make_works(calls, stop_at=None, error=None, is_time=None, is_over=None):
+    """Make twelve units of work; one of them may raise, when it is time, and those after it wait until all is over."""
 
     def run(k):
+        if stop_at is not None and k >= stop_at:
+            (is_time if k == stop_at else is_over).wait(30)
         if k == stop_at:
             raise error
         calls.append(k)
@@ -44,7 +59,7 @@ def expected(k):
 @pytest.mark.parametrize("n_workers", [1, 2, 4])
 def test_results_are_the_same_for_any_number_of_workers(tmp_path, progress, n_workers):
     found = run_all(make_works([]), Store(tmp_path), n_workers, progress)
-    assert list(sorted(found)) == sorted(KEYS)
+    assert sorted(found) == sorted(KEYS)
     for k, key in enumerate(KEYS):
         np.testing.assert_array_equal(found[key]["sum"], expected(k))
 
@@ -68,28 +83,34 @@ def test_no_work_is_no_trouble(progress):
 
 
 def test_ctrl_c_keeps_what_has_finished_and_says_how_to_go_on(tmp_path, progress):
-    works = make_works([], stop_at=4, error=KeyboardInterrupt())
+    four, is_over = Counter(4), threading.Event()
+    works = make_works([], 4, KeyboardInterrupt(), four.is_reached, is_over)
     with pytest.raises(InterruptedRunError, match=r"stopped after 4 of 12 units of work. The same command goes on"):
-        run_all(works, Store(tmp_path), 1, progress)
+        run_all(works, Store(tmp_path), 1, four)
+    is_over.set()
     again = []
     found = run_all(make_works(again), Store(tmp_path), 1, progress)
     assert sorted(again) == list(range(4, 12))
     np.testing.assert_array_equal(found["unit3"]["sum"], expected(3))
 
 
-def test_ctrl_c_without_a_store_says_what_would_have_helped(progress):
-    works = make_works([], stop_at=2, error=KeyboardInterrupt())
+def test_ctrl_c_without_a_store_says_what_would_have_helped():
+    two, is_over = Counter(2), threading.Event()
+    works = make_works([], 2, KeyboardInterrupt(), two.is_reached, is_over)
     with pytest.raises(InterruptedRunError, match="Give an output folder to be able to resume"):
-        run_all(works, None, 1, progress)
+        run_all(works, None, 1, two)
+    is_over.set()
 
 
 def test_an_error_of_a_unit_reaches_the_caller_and_ends_the_rest(tmp_path, progress):
-    calls = []
-    works = make_works(calls, stop_at=0, error=NumericalError("the likelihood is NaN.", where="unit 0"))
+    calls, now, is_over = [], threading.Event(), threading.Event()
+    now.set()
+    works = make_works(calls, 0, NumericalError("the likelihood is NaN.", where="unit 0"), now, is_over)
     with pytest.raises(NumericalError, match="unit 0: the likelihood is NaN"):
         run_all(works, Store(tmp_path), 1, progress)
-    # A second unit may have started before the first was seen to have failed, the last ones may not.
-    assert len(calls) < 11
+    is_over.set()
+    # The thread may have taken the next unit before the first was seen to have failed; no other starts.
+    assert calls in ([], [1])
 
 
 def test_a_full_disk_ends_the_run_and_leaves_what_was_stored(tmp_path, progress, monkeypatch):

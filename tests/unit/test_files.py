@@ -57,10 +57,14 @@ def test_the_file_has_the_permissions_of_an_ordinary_one(tmp_path):
 
 
 def test_a_failing_block_leaves_the_old_file_and_no_temporary(tmp_path):
+    def write_half():
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyError("lost")
+
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(KeyError, match="lost"), atomic_path(tmp_path / "a") as temporary:
-        temporary.write_bytes(b"half")
-        raise KeyError("lost")
+    with pytest.raises(KeyError, match="lost"):
+        write_half()
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
 
@@ -132,7 +136,7 @@ def test_reading_a_missing_file_is_typed(tmp_path):
 
 def test_reading_a_folder_is_typed(tmp_path):
     for read in (read_bytes, sha256_of_file):
-        with pytest.raises(FileAccessError, match="Is a directory. The path is a folder: name a file"):
+        with pytest.raises(FileAccessError, match=r"Is a directory. The path is a folder: name a file"):
             read(tmp_path)
 
 

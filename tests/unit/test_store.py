@@ -87,7 +87,18 @@ def test_a_torn_last_line_loses_one_unit_and_does_not_swallow_the_next(tmp_path)
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{", b"null", b"[1]", b"\xff\xfe", b'{"unit": "k 0"}', b'{"unit": 3, "crc": 1}', b'{"unit": "k", "crc": 1}', b"9" * 5000],
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"unit": "k 0"}',
+        b'{"unit": 3, "crc": 1}',
+        b'{"unit": "k", "crc": 140662621}',
+        b"9" * 5000,
+        b"[" * 100_000,
+    ],
 )
 def test_rubbish_in_the_ledger_is_passed_over(tmp_path, line):
     Store(tmp_path).put("k", ARRAYS)

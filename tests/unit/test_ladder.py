@@ -1,0 +1,74 @@
+"""The names of the rungs, what stands on what, and the options of a comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+from cortexrnn.errors import OptionError
+from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, ladder
+from cortexrnn.evaluation.options import CompareOptions
+
+
+def test_rungs_come_from_the_lowest_to_the_highest():
+    assert tuple(ladder()) == RUNGS
+    assert tuple(ladder(QUICK_RUNGS)) == QUICK_RUNGS
+    assert list(ladder(["M5", "M0"])) == ["M0", "M1", "M3", "M5"]
+
+
+def test_every_rung_bears_the_name_it_is_listed_under():
+    assert {name: rung.name for name, rung in ladder().items()} == {name: name for name in RUNGS}
+    assert all(rung.meaning for rung in ladder().values())
+
+
+def test_the_controls_are_always_there():
+    assert set(ladder([])) == set(ALWAYS)
+    for asked in ("M6", "M6cut"):
+        assert {"M6", "M6cut"} <= set(ladder([asked]))
+
+
+def test_history_rungs_stand_on_the_trial_gain_and_not_on_each_other():
+    rungs = ladder()
+    for name in ("M4", "M5", "M6", "M6cut"):
+        assert rungs[name].baseline == rungs["M3"]
+    assert rungs["M3"].baseline == rungs["M2"]
+    assert rungs["M2"].baseline == rungs["M1"]
+    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "M5", "M6"}
+
+
+def test_the_cut_network_differs_from_the_network_by_its_spikes_alone():
+    rungs = ladder(likelihood="bernoulli")
+    differing = {name for name in rungs["M6"].__slots__ if getattr(rungs["M6"], name) != getattr(rungs["M6cut"], name)}
+    assert differing == {"uses_own_spikes"}
+
+
+def test_every_history_rung_has_the_observation_model_of_the_comparison():
+    """Their validation scores are compared with each other, so they must be of one kind."""
+    rungs = ladder(likelihood="bernoulli")
+    assert {rungs[name].likelihood for name in ("M4", "M5", "M6", "M6cut")} == {"bernoulli"}
+
+
+def test_unknown_rungs_are_refused():
+    with pytest.raises(OptionError, match="rung='M9' is unknown"):
+        ladder(["M9"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_folds": 1}, "folds=1"),
+        ({"n_folds": 2.5}, "folds=2.5"),
+        ({"fold_order": "sorted"}, "fold_order='sorted'"),
+        ({"n_seeds": 0}, "seeds=0"),
+        ({"n_surrogates": -1}, "surrogates=-1"),
+        ({"rope": 0.0}, "rope=0.0"),
+        ({"likelihood": "normal"}, "likelihood='normal'"),
+        ({"history_windows_s": (0.02, -0.1)}, "history_windows_s=-0.1"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        CompareOptions(**options)
+
+
+def test_options_may_leave_the_surrogates_out():
+    assert CompareOptions(n_surrogates=0).n_surrogates == 0

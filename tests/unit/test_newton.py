@@ -1,0 +1,103 @@
+"""Newton's method on problems whose maximum is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cortexrnn.encoding.newton import maximise
+from cortexrnn.errors import NumericalError
+
+
+def quadratic(center, curvature):
+    """Give the pass of -1/2 (w - center)' C (w - center)."""
+
+    def run(weights):
+        away = weights - center
+        return -0.5 * float(away @ curvature @ away), -curvature @ away, curvature
+
+    return run
+
+
+def poisson_total(counts):
+    """Give the pass of a Poisson count with log mean w: maximum at log(mean(counts))."""
+
+    def run(weights):
+        mu = float(np.exp(weights[0]))
+        n = len(counts)
+        return sum(counts) * weights[0] - n * mu, np.array([sum(counts) - n * mu]), np.array([[n * mu]])
+
+    return run
+
+
+def test_a_quadratic_is_solved_in_one_step_with_its_covariance():
+    curvature = np.array([[4.0, 1.0], [1.0, 3.0]])
+    center = np.array([0.5, -1.0])
+    optimum = maximise(quadratic(center, curvature), np.zeros(2), np.zeros(2), tolerance_nats=1e-12)
+    np.testing.assert_allclose(optimum.weights, center, rtol=1e-12)
+    np.testing.assert_allclose(optimum.covariance, np.linalg.inv(curvature), rtol=1e-12)
+    assert optimum.is_converged
+
+
+def test_a_prior_pulls_to_zero_by_the_posterior_mean():
+    """Oracle: (C + P)^-1 C center."""
+    curvature, precision = np.diag([4.0, 1.0]), np.array([4.0, 0.0])
+    optimum = maximise(quadratic(np.array([2.0, 3.0]), curvature), np.zeros(2), precision, tolerance_nats=1e-12)
+    np.testing.assert_allclose(optimum.weights, [1.0, 3.0], rtol=1e-12)
+    np.testing.assert_allclose(optimum.covariance, np.diag([1 / 8.0, 1.0]), rtol=1e-12)
+    # The penalty is not part of the reported value.
+    assert optimum.log_likelihood == pytest.approx(-2.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("start", [-30.0, -3.0, 0.0, 3.0, 30.0])
+def test_a_poisson_mean_is_found_from_any_start(start):
+    optimum = maximise(poisson_total([3, 5, 4]), np.array([start]), np.zeros(1), tolerance_nats=1e-12)
+    assert optimum.weights[0] == pytest.approx(np.log(4.0), abs=1e-6)
+    assert optimum.is_converged
+
+
+def test_the_objective_never_falls():
+    values = []
+    run = poisson_total([3, 5, 4])
+
+    def watched(weights):
+        values.append(run(weights)[0])
+        return run(weights)
+
+    optimum = maximise(watched, np.array([-1.0]), np.zeros(1), tolerance_nats=1e-12)
+    assert optimum.log_likelihood == max(values)
+    # The first step from here overshoots: the halving must have been needed.
+    assert any(np.diff(values) < 0.0)
+
+
+def test_a_direction_without_curvature_stays_where_it_was():
+    optimum = maximise(quadratic(np.array([2.0, 9.0]), np.diag([1.0, 0.0])), np.zeros(2), np.zeros(2), tolerance_nats=1e-9)
+    np.testing.assert_allclose(optimum.weights, [2.0, 0.0], atol=1e-9)
+    assert np.isfinite(optimum.covariance).all()
+
+
+def test_running_out_of_passes_is_said():
+    """A straight slope has no maximum."""
+    optimum = maximise(
+        lambda w: (float(w[0]), np.ones(1), np.full((1, 1), 1e-9)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9
+    )
+    assert not optimum.is_converged
+    assert optimum.decrement > 1e-9
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
+def test_a_start_that_cannot_be_evaluated_is_a_named_error(value):
+    with pytest.raises(NumericalError, match="at the start of the fit"):
+        maximise(lambda w: (value, np.zeros(1), np.eye(1)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_hessian_that_is_not_finite_is_a_named_error(bad):
+    with pytest.raises(NumericalError, match="Hessian"):
+        maximise(lambda w: (0.0, np.ones(1), np.full((1, 1), bad)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9)
+
+
+def test_the_start_is_not_changed():
+    start = np.array([-3.0])
+    maximise(poisson_total([1]), start, np.zeros(1), tolerance_nats=1e-9)
+    assert start[0] == -3.0

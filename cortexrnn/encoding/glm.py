@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,10 +12,10 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.basis import history_basis
 from cortexrnn.encoding.constant import mean_count
 from cortexrnn.encoding.gain import CausalGain
-from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_effect, history_pass
+from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_effect, history_pass, thin_blocks
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
-from cortexrnn.encoding.newton import Optimum, maximise
+from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
 from cortexrnn.spikes.folds import validation_split
 
 _INTERCEPT_PRECISION = 1e-6
@@ -80,7 +81,8 @@ class HistoryGLM(Rung):
         gives the others closely enough to choose among them.
         """
         weakest = min(self.ridges)
-        optimum = problem.maximise(~is_validation, np.zeros(n_weights), weakest, self.tolerance_nats)
+        start = problem.approach(~is_validation, n_weights, weakest)
+        optimum = problem.maximise(~is_validation, start, weakest, self.tolerance_nats)
         curvature = np.linalg.inv(optimum.covariance)
         best = (optimum.weights, weakest, -np.inf)
         for ridge in self.ridges:
@@ -151,14 +153,22 @@ class _Problem:
 
     def maximise(self, mask: np.ndarray, start: np.ndarray, ridge: float, tolerance_nats: float) -> Optimum:
         """Fit to the trials in `mask`."""
-        precision = np.full(start.size, ridge)
-        precision[0] = _INTERCEPT_PRECISION
-        data = self.trials
+        run_pass = self._pass_over(mask, self.trials.scored)
+        return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
-        def run_pass(weights):
-            return history_pass(weights, self.design, data.counts, data.scored, self.log_mu, mask, self.likelihood)
+    def approach(self, mask: np.ndarray, n_weights: int, ridge: float) -> np.ndarray:
+        """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""
+        start = np.zeros(n_weights)
+        every = thinning(int(self.trials.spikes_per_trial[mask].sum()), n_weights)
+        if every == 1:
+            return start
+        run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
+        return approach(run_part, start, _precision(n_weights, ridge) / every)
 
-        return maximise(run_pass, start, precision, tolerance_nats=tolerance_nats)
+    def _pass_over(self, mask: np.ndarray, scored: np.ndarray) -> Callable:
+        """Give the pass over these bins of the trials in `mask`."""
+        counts = self.trials.counts
+        return lambda weights: history_pass(weights, self.design, counts, scored, self.log_mu, mask, self.likelihood)
 
     def effect(self, weights: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Give the log effect of history in every scored bin of the trials in `mask`."""
@@ -168,3 +178,8 @@ class _Problem:
         """Score the trials in `mask`, without the ceiling."""
         log_mu = (self.log_mu + self.effect(weights, mask))[mask]
         return float(trial_log_likelihood(self.trials.take(mask), log_mu, self.likelihood).sum())
+
+
+def _precision(n_weights: int, ridge: float) -> np.ndarray:
+    """Give the prior precision of every weight; that of the intercept only keeps it finite."""
+    return np.r_[_INTERCEPT_PRECISION, np.full(n_weights - 1, ridge)]

@@ -76,6 +76,13 @@ def history_design(trials: UnitTrials, basis: np.ndarray, mean: float) -> Histor
     )
 
 
+def thin_blocks(scored: np.ndarray, every: int) -> np.ndarray:
+    """Keep every so-manieth block of `BLOCK` bins, counted through all trials: a part of the data for a first look."""
+    first = np.arange(0, scored.shape[1], BLOCK)
+    number = np.arange(scored.shape[0])[:, None] * first.size + np.arange(first.size)
+    return scored & np.repeat(number % every == 0, BLOCK, axis=1)[:, : scored.shape[1]]
+
+
 def _gaps(observed: np.ndarray, n_lags: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give row, first bin and stop of every run of unobserved bins; the time before bin 0 is one, n_lags long."""
     n_trials = observed.shape[0]
@@ -325,7 +332,7 @@ def history_effect(weights, design, scored, trial_mask):
 
 @numba.njit(cache=True, nogil=True)
 def design_pass(weights, design, scale, counts, offset, likelihood):
-    """As `history_pass`, for the columns of a design of shape (n_bins, n_weights), each divided by its scale."""
+    """As `history_pass`, for the columns of a design of shape (n_bins, n_weights), each multiplied by its scale."""
     n_bins, n_weights = design.shape
     block = _empty_block(n_weights)
     gradient = np.zeros(block.features.shape[0])
@@ -337,10 +344,29 @@ def design_pass(weights, design, scale, counts, offset, likelihood):
             block.counts[i] = counts[t0 + i]
             block.eta[i] = offset[t0 + i]
             for p in range(n_weights):
-                block.features[p, i] = design[t0 + i, p] / scale[p]
+                block.features[p, i] = design[t0 + i, p] * scale[p]
         _predictor(block.features, weights, n, block.eta)
         total += _accumulate(block, n, likelihood, gradient, hessian)
     return total, gradient[:n_weights].copy(), _symmetric(hessian, n_weights)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def column_sizes(design):
+    """Give the root mean square of every column, 0 for a column of zeros, NaN where a value is not finite.
+
+    The largest value is taken out first, so that no square overflows.
+    """
+    n_bins, n_columns = design.shape
+    largest, total = np.zeros(n_columns), np.zeros(n_columns)
+    for i in range(n_bins):
+        for p in range(n_columns):
+            largest[p] = max(largest[p], abs(design[i, p]))
+    inverse = 1.0 / np.where(largest > 0.0, largest, 1.0)
+    for i in range(n_bins):
+        for p in range(n_columns):
+            share = design[i, p] * inverse[p]
+            total[p] += share * share
+    return largest * np.sqrt(total / n_bins)
 
 
 @numba.njit(cache=True, nogil=True)

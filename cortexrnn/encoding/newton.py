@@ -12,6 +12,10 @@ from cortexrnn.errors import NumericalError
 
 _LONGEST_STEP = 5.0
 _MOST_PASSES = 100
+_MOST_THINNING = 16
+_SPIKES_A_WEIGHT = 10
+_ROUGH_NATS = 0.1
+_WEAK_PRIOR = 0.01
 
 
 class Optimum(NamedTuple):
@@ -34,6 +38,25 @@ class Optimum(NamedTuple):
     log_likelihood: float
     decrement: float
     is_converged: bool
+
+
+def thinning(n_spikes: int, n_weights: int) -> int:
+    """Give n so that a so-manieth part of the data still determines the weights roughly; 1 for all data."""
+    return max(1, min(_MOST_THINNING, n_spikes // (_SPIKES_A_WEIGHT * n_weights)))
+
+
+def approach(
+    run_part: Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]],
+    start: np.ndarray,
+    precision: np.ndarray,
+) -> np.ndarray:
+    """Give weights from which `maximise` needs few passes, by climbing on a part of the data.
+
+    Parameters are those of `maximise`; the precision is that of the part.
+    """
+    # A weight that the part alone would send to infinity must not go far: the way back is long.
+    weak = _WEAK_PRIOR * np.diag(run_part(start)[2])
+    return maximise(run_part, start, precision + weak, tolerance_nats=_ROUGH_NATS).weights
 
 
 def maximise(

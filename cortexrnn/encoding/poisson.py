@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from cortexrnn.encoding.kernels import design_pass
+from cortexrnn.encoding.kernels import BLOCK, column_sizes, design_pass
 from cortexrnn.encoding.likelihood import POISSON
-from cortexrnn.encoding.newton import maximise
+from cortexrnn.encoding.newton import approach, maximise, thinning
 from cortexrnn.errors import DataError, NumericalWarning, OptionError
 
 # A millionth of a spike's worth of information on a column of unit size is none.
@@ -91,22 +92,16 @@ def fit_poisson(
     x, y, shift = _check_regression(design, counts, offset)
     if not 0.0 <= ridge < np.inf:
         raise OptionError(f"ridge={ridge!r} is not a precision; expected 0 or a positive finite number.")
-    # Columns of unit root mean square: Newton's arithmetic is then the same in any unit of the covariates.
-    # The largest value is taken out first, so that no square overflows.
-    largest = np.abs(x).max(axis=0)
-    largest[largest == 0.0] = 1.0
-    scale = largest * np.sqrt(np.mean((x / largest) ** 2, axis=0))
-    scale[scale == 0.0] = 1.0
+    scale = _column_scale(x)
     # The least-squares image of the mean rate: exact where the design holds a constant, and never far off.
     stride = max(1, y.size // 10_000)
     level = np.log((y.sum() + 0.5) / y.size) - shift[::stride]
     start = np.linalg.lstsq(x[::stride] / scale, level, rcond=None)[0]
-    optimum = maximise(
-        lambda weights: design_pass(weights, x, scale, y, shift, POISSON),
-        start,
-        ridge / scale / scale,
-        tolerance_nats=1e-10,
-    )
+    precision = ridge / scale / scale
+    every = thinning(int(y.sum()), scale.size)
+    if every > 1:
+        start = approach(_pass_over(x, scale, y, shift, every), start, precision / every)
+    optimum = maximise(_pass_over(x, scale, y, shift, 1), start, precision, tolerance_nats=1e-10)
     if not optimum.is_converged:
         warnings.warn(
             f"fit_poisson stopped with an expected gain of {optimum.decrement:.2g} nats left (wanted 1e-10): "
@@ -123,8 +118,11 @@ def fit_poisson(
             NumericalWarning,
             stacklevel=2,
         )
-    log_likelihood = optimum.log_likelihood - float(gammaln(y + 1.0).sum())
-    saturated = float((xlogy(y, y) - y - gammaln(y + 1.0)).sum())
+    # log(y!) is zero for no spike and for one.
+    several = y[y > 1.0]
+    log_factorials = float(gammaln(several + 1.0).sum())
+    log_likelihood = optimum.log_likelihood - log_factorials
+    saturated = float((xlogy(several, several) - several).sum()) - float((y == 1.0).sum()) - log_factorials
     return PoissonFit(
         coefficients=optimum.weights / scale,
         standard_errors=errors / scale,
@@ -135,6 +133,28 @@ def fit_poisson(
     )
 
 
+def _pass_over(x: np.ndarray, scale: np.ndarray, y: np.ndarray, shift: np.ndarray, every: int) -> Callable:
+    """Give the pass over every so-manieth block of bins, or over all of them at once."""
+    if every == 1:
+        return lambda weights: design_pass(weights, x, 1.0 / scale, y, shift, POISSON)
+    blocks = [slice(first, first + BLOCK) for first in range(0, y.size, every * BLOCK)]
+
+    def run_part(weights):
+        parts = [design_pass(weights, x[block], 1.0 / scale, y[block], shift[block], POISSON) for block in blocks]
+        return tuple(sum(terms) for terms in zip(*parts, strict=True))
+
+    return run_part
+
+
+def _column_scale(x: np.ndarray) -> np.ndarray:
+    """Give every column's size, 1 for a column of zeros; Newton's arithmetic on x / size is the same in any unit."""
+    sizes = column_sizes(x)
+    if not np.isfinite(sizes).all():
+        raise DataError(f"design holds {int((~np.isfinite(x)).sum())} values that are not finite.")
+    # The inverse must be a number as well.
+    return np.clip(np.where(sizes > 0.0, sizes, 1.0), 1e-300, 1e300)
+
+
 def _check_regression(
     design: np.ndarray, counts: np.ndarray, offset: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,12 +163,17 @@ def _check_regression(
     y = np.ascontiguousarray(counts, dtype=float)
     if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.size or x.size == 0:
         raise DataError(f"design has shape {x.shape} and counts {y.shape}; expected (n_bins, n_columns) and (n_bins,).")
+    _check_finite("counts", y)
+    if (y < 0).any() or (y != np.rint(y)).any():
+        raise DataError(f"counts must be whole and not negative; the smallest is {y.min()}.")
     shift = np.zeros(y.size) if offset is None else np.ascontiguousarray(offset, dtype=float)
     if shift.shape != y.shape:
         raise DataError(f"offset has shape {shift.shape}; expected {y.shape}.")
-    for name, array in (("design", x), ("counts", y), ("offset", shift)):
-        if not np.isfinite(array).all():
-            raise DataError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite.")
-    if (y < 0).any() or (y != np.rint(y)).any():
-        raise DataError(f"counts must be whole and not negative; the smallest is {y.min()}.")
+    _check_finite("offset", shift)
     return x, y, shift
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    """Refuse values that are not finite."""
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite.")

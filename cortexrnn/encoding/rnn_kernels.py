@@ -240,15 +240,13 @@ def train_epoch(pieces, order, rates, learner, work, is_bernoulli):
     Returns
     -------
     n_taken : int
-        Steps taken; fewer than n_tiles if a gradient was not finite.
-    norm : float
-        Norm of the last gradient.
+        Steps taken; a step whose gradient is not finite is left out and changes nothing.
     """
     n_inputs, n_hidden = pieces.inputs.shape[2], pieces.states.shape[1]
     network = as_network(learner.weights, n_inputs, n_hidden)
     gradient = np.zeros_like(learner.weights)
     total = as_network(gradient, n_inputs, n_hidden)
-    norm = 0.0
+    n_taken = 0
     for step in range(order.size):
         i = order[step]
         tile = Tile(pieces.inputs[i], pieces.log_baseline[i], pieces.counts[i], pieces.weight[i])
@@ -262,12 +260,13 @@ def train_epoch(pieces, order, rates, learner, work, is_bernoulli):
         _pass_states_on(pieces, i, work, total.gru.start)
         norm = adam_step(learner.weights, gradient, learner.adam, rates[step], MAX_GRADIENT_NORM)
         if not np.isfinite(norm):
-            return step, norm
+            continue
+        n_taken += 1
         # The mean starts at the first weights and forgets them as 1/n until the decay takes over.
         share = max(1.0 - AVERAGE_DECAY, 1.0 / (learner.adam.n_steps[0] + 1.0))
         for k in range(learner.weights.size):
             learner.average[k] += share * (learner.weights[k] - learner.average[k])
-    return order.size, norm
+    return n_taken
 
 
 @njit

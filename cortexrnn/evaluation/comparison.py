@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from cortexrnn.report import methods_paragraph, screen_summary, units_table, write_report
-from cortexrnn.runs.files import atomic_path, atomic_write
+from cortexrnn.runs.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -75,6 +75,6 @@ class Comparison:
         atomic_write(target / "summary.json", text.encode())
         atomic_write(target / "units.csv", self.units.to_csv(index=False).encode())
         atomic_write(target / "methods.txt", (methods_paragraph(self.summary) + "\n").encode())
-        with atomic_path(target / "scores.nc") as temporary:
-            self.scores.to_netcdf(temporary, engine="h5netcdf")
+        # Made in memory: on a full disk the HDF5 library ends the whole process (2.0, SIGSEGV on closing).
+        atomic_write(target / "scores.nc", bytes(self.scores.to_netcdf(engine="h5netcdf")))
         return write_report(target / "report.html", self.summary, self.panels, figures_folder=target / "figures")

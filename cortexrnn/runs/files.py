@@ -24,11 +24,23 @@ _ADVICE = {
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike, *, n_bytes: int | None = None) -> Iterator[Path]:
     """Yield a temporary path in the same folder that replaces `path` when the block succeeds.
 
     The temporary file is flushed to the disk before it replaces the old one, and the folder after,
     so that a crash or power cut leaves the old file or the new one, never a mixture.
+
+    Parameters
+    ----------
+    path : path
+        File to make or replace; missing folders above it are made.
+    n_bytes : int, optional
+        How much will be written, for the message when the disk is full.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write.
 
     Raises
     ------
@@ -48,7 +60,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileAccessError):
             raise
-        raise explain(error, target) from error
+        raise explain(error, target, n_bytes) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -58,17 +70,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 def atomic_write(path: str | os.PathLike, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old content or all of the new.
 
+    Parameters
+    ----------
+    path : path
+        File to make or replace; missing folders above it are made.
+    data : bytes
+        Its whole new content.
+
     Raises
     ------
     FileAccessError
         If the folder cannot be written to or the disk is full; says how many bytes were needed.
     """
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        try:
-            file.write(data)
-            file.flush()
-        except OSError as error:
-            raise explain(error, Path(path), n_bytes=len(data)) from error
+    with atomic_path(path, n_bytes=len(data)) as temporary, open(temporary, "wb") as file:
+        file.write(data)
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
@@ -103,7 +118,8 @@ def _flush(path: Path) -> None:
 
 def explain(error: OSError, path: Path, n_bytes: int | None = None) -> FileAccessError:
     """Turn an OSError into a FileAccessError that says what to do."""
-    size = f" ({n_bytes} bytes needed)" if n_bytes is not None else ""
+    is_short_of_space = n_bytes is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    size = f" ({n_bytes} bytes needed)" if is_short_of_space else ""
     hint = _ADVICE.get(error.errno, "Check the path and its permissions.")
     typed = FileAccessError(f"{error.strerror or error}{size}.", where=str(path), hint=hint)
     typed.errno = error.errno

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from cortexrnn.errors import DataError
-from cortexrnn.runs.files import atomic_path
+from cortexrnn.runs.files import atomic_write
 from cortexrnn.spikes.recording import NANOSECONDS_HZ, Recording
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def to_nwb(recording: Recording, path: str | Path) -> Path:
     FileAccessError
         If the file cannot be written.
     """
+    import h5py
     import pynwb
 
     file = pynwb.NWBFile(
@@ -147,11 +148,11 @@ def to_nwb(recording: Recording, path: str | Path) -> Path:
     for name, table in {_TRIALS: recording.trials, **recording.tables}.items():
         if len(table):
             _add_intervals(file, name, table)
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        # The temporary name does not end in .nwb, the final one does.
-        warnings.filterwarnings("ignore", message=".*nwb.*", category=UserWarning)
-        with pynwb.NWBHDF5IO(str(temporary), mode="w") as writer:
-            writer.write(file)
+    # Made in memory: on a full disk the HDF5 library ends the whole process (2.0, SIGSEGV on closing).
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as target, pynwb.NWBHDF5IO(file=target, mode="w") as writer:
+        writer.write(file)
+    atomic_write(path, buffer.getvalue())
     return Path(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,10 @@ import pytest
 import xarray as xr
 
 COMMAND = Path(sys.executable).with_name("cortexrnn")
-ARGUMENTS = (
+ARGUMENTS = shlex.split(
     "compare spikes.csv --trials trials.csv --align stim_s --window 0 0.5 --bin 0.005 --history 0.1 "
     "--quick --units 1,2 --surrogates 2 --folds 3 --workers 2 --out out"
-).split()
+)
 
 
 def write_recording(folder):

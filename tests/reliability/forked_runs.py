@@ -63,7 +63,7 @@ def make_brittle_open(disk):
     """Give an open() whose files write half of what they should when the disk fails."""
 
     def brittle_open(*args, **kwargs):
-        file = builtins.open(*args, **kwargs)
+        file = builtins.open(*args, **kwargs)  # noqa: SIM115 -- the caller closes it
         if not file.writable():
             return file
         write = file.write

@@ -93,6 +93,7 @@ def test_every_fault_of_the_system_is_typed_and_leaves_the_old_file(tmp_path, mo
     monkeypatch.setattr(files, "os", FailingOS(function, code))
     with pytest.raises(FileAccessError, match=hint) as caught:
         atomic_write(tmp_path / "a", b"new")
+    assert ("(3 bytes needed)" in str(caught.value)) == (code in (errno.ENOSPC, errno.EDQUOT))
     assert caught.value.errno == code
     assert caught.value.where == str(tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"old"

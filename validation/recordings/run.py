@@ -110,14 +110,20 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="names of sets, as in the table")
     parser.add_argument("--keep", type=Path, default=Path("recordings-comparison"), help="folder of the reports")
     given = parser.parse_args()
-    lines = []
     for job in jobs():
         if given.only is None or job.name in given.only:
-            lines += run(job, given.folder, given.keep)
-            head = "| set | unit | spikes | M1 | M3 | M4 | M5 | M6 | M6cut | history gain [95 %] | p | time scale | verdict |"
-            text = "\n".join([head, "|" + "---|" * 13, *lines]) + "\n"
-            (HERE / "results.md").write_text(text)
+            _replace_lines(HERE / "results.md", job.name, run(job, given.folder, given.keep))
     return 0
+
+
+def _replace_lines(path: Path, name: str, lines: list[str]) -> None:
+    """Put a recording's new lines into the table, in the order of `jobs`; keep those of the others."""
+    old = path.read_text().splitlines()[2:] if path.exists() else []
+    by_name = {job.name: [line for line in old if line.startswith(f"| {job.name} |")] for job in jobs()}
+    by_name[name] = lines
+    head = "| set | unit | spikes | M1 | M3 | M4 | M5 | M6 | M6cut | history gain [95 %] | p | time scale | verdict |"
+    table = [head, "|" + "---|" * 13, *(line for rows in by_name.values() for line in rows)]
+    path.write_text("\n".join(table) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from scipy.signal import lfilter  # noqa: E402
 
 from cortexrnn import fit_poisson  # noqa: E402
 from cortexrnn.encoding.arrays import UnitTrials  # noqa: E402
-from cortexrnn.encoding.kernels import history_design, history_pass  # noqa: E402
+from cortexrnn.encoding.kernels import history_design, history_pass, thin_blocks  # noqa: E402
 from cortexrnn.encoding.likelihood import POISSON  # noqa: E402
-from cortexrnn.encoding.newton import maximise  # noqa: E402
+from cortexrnn.encoding.newton import approach, maximise, thinning  # noqa: E402
 
 _BIN_S = 1e-3
 _BASE_RATE = 0.02
@@ -105,12 +105,13 @@ def history_problem(n_bins: int) -> Problem:
 
     def ours() -> np.ndarray:
         design = history_design(trials, basis, float(np.exp(start[0])))
-        return maximise(
-            lambda weights: history_pass(weights, design, trials.counts, trials.scored, log_mu, mask, POISSON),
-            start,
-            np.zeros(31),
-            tolerance_nats=1e-6,
-        ).weights
+
+        def pass_over(bins: np.ndarray) -> Callable:
+            return lambda weights: history_pass(weights, design, trials.counts, bins, log_mu, mask, POISSON)
+
+        every = thinning(int(spikes[scored].sum()), start.size)
+        near = approach(pass_over(thin_blocks(trials.scored, every)), start, np.zeros(31))
+        return maximise(pass_over(trials.scored), near, np.zeros(31), tolerance_nats=1e-6).weights
 
     return Problem(
         name="30 history functions, no design matrix",
@@ -170,7 +171,7 @@ def _add_scikit_learn(found: dict, problem: Problem) -> None:
         model.fit(problem.covariates, problem.counts)
         return np.r_[model.intercept_, model.coef_]
 
-    found["scikit-learn newton-cholesky"] = (lambda: fit("newton-cholesky", 1e-6), 5)
+    found["scikit-learn newton-cholesky"] = (lambda: fit("newton-cholesky", 1e-8), 5)
     found["scikit-learn lbfgs"] = (lambda: fit("lbfgs", 1e-6), 3)
 
 

@@ -105,6 +105,8 @@ def maximise(
         step = scipy.linalg.cho_solve(factor, slope)
         decrement = 0.5 * float(slope @ step)
         if decrement < tolerance_nats:
+            # The last step costs no pass, and makes the weights independent of the way that led here.
+            weights = weights + step
             break
         step *= min(1.0, _LONGEST_STEP / float(np.abs(step).max()))
         weights = weights + step

@@ -135,6 +135,10 @@ def compare(
     with progress_bar(0.0, is_shown=run.shows_progress) as progress:
         for trials in itertools.chain([template], chunks):
             plans = _plan_chunk(trials, models, options, seed, code)
+            if trials is template:
+                # Units of a recording cost about the same: the first ones tell the bar what all will take.
+                cost = sum(plan.cost() for plan in plans if isinstance(plan, UnitPlan))
+                progress.add_total(cost * source.n_units / len(plans))
             found = _run_chunk([plan for plan in plans if isinstance(plan, UnitPlan)], store, n_workers, progress)
             for position, plan in enumerate(plans):
                 name = str(trials["unit"].values[position])
@@ -151,19 +155,13 @@ def compare(
         raise DataError(
             "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
         )
-    population = population_summary(units)
     summary = {
         "recording": source.describe(template, units),
         "settings": _describe_settings(models, options, seed, template),
         "controls": control_summary(*(list(part) for part in zip(*done, strict=True))),
         "units": units,
-        "population": population,
-        "verdict_sentence": verdict_sentence(population["verdicts"], len(units)),
     }
-    # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
-    attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}
-    scores = score_dataset([unit for _, unit in done], [*models, "history"], attrs, template)
-    return Comparison(scores=scores, summary=summary, panels=join_panels(panels))
+    return _assemble(summary, [unit for _, unit in done], panels, template)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,6 +225,21 @@ class _Source:
         }
 
 
+def _assemble(
+    summary: dict[str, Any], scores: list[UnitScores], panels: list[xr.Dataset], template: xr.Dataset
+) -> Comparison:
+    """Put together what was found on the units, and what that says of the population."""
+    population = population_summary(summary["units"])
+    summary |= {
+        "population": population,
+        "verdict_sentence": verdict_sentence(population["verdicts"], len(summary["units"])),
+    }
+    # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
+    attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}
+    table = score_dataset(scores, [*summary["settings"]["rungs"], "history"], attrs, template)
+    return Comparison(scores=table, summary=summary, panels=join_panels(panels))
+
+
 def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
     """Refuse trials that leave nothing to train, validate and test on."""
     n_trials = trials.sizes["trial"]
@@ -264,7 +277,6 @@ def _plan_chunk(trials, models, options, seed, code) -> list[UnitPlan | str]:
 
 def _run_chunk(plans: list[UnitPlan], store: Store | None, n_workers: int, progress: Progress) -> dict[str, UnitScores]:
     """Run both stages of a chunk's work; give the scores by unit name."""
-    progress.add_total(sum(plan.cost() for plan in plans))
     results = run_all([work for plan in plans for work in plan.fits()], store, n_workers, progress)
     surrogates = [work for plan in plans for work in plan.surrogates(results)]
     results |= run_all(surrogates, store, n_workers, progress)

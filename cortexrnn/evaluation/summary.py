@@ -78,6 +78,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "more_trials_text": _more_trials_text(answer.verdict, extra),
         "timescale_s": _timescale(scores, mean[CONTROL], n_spikes) if answer.verdict == HISTORY_MATTERS else None,
         "refractory_mass": _refractory_mass(scores),
+        "isi_violations": int(scores.age_spikes[1 : 1 + _n_refractory(scores)].sum()),
         "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
     }
 
@@ -104,6 +105,7 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "more_trials_text": "",
         "timescale_s": None,
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
+        "isi_violations": 0,
         "warnings": [sentence],
     }
 
@@ -248,9 +250,14 @@ def _timescale(scores: UnitScores, control: np.ndarray, n_spikes: np.ndarray) ->
     return TIMESCALE_WINDOWS_S[int(np.flatnonzero(gains >= _TIMESCALE_SHARE * gains.max())[0])]
 
 
+def _n_refractory(scores: UnitScores) -> int:
+    """Give the refractory window in bins."""
+    return max(1, round(REFRACTORY_WINDOW_S / scores.case.trials.bin_s))
+
+
 def _refractory_mass(scores: UnitScores) -> dict[str, Any]:
     """Compare the share of spikes soon after the last one with what the PSTH expects, on held-out trials."""
-    n_lags = max(1, round(REFRACTORY_WINDOW_S / scores.case.trials.bin_s))
+    n_lags = _n_refractory(scores)
     early = slice(1, 1 + n_lags)
     observed, psth = scores.age_spikes, scores.age_expected["M1"]
     return {

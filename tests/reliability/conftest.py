@@ -106,8 +106,8 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def results():
-    """Functions that look into a folder of results."""
-    return SimpleNamespace(digest=digest, leftovers=leftovers)
+    """Functions that make a folder with a recording and look into one with results."""
+    return SimpleNamespace(digest=digest, leftovers=leftovers, write_recording=write_recording)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -21,6 +22,16 @@ _MAX_MEMBERS = 100_000
 _FLOOR_BYTES = 128 * 2**20
 _UNIT_KEYS = (*UNIT_NAMES, "units", "clusters", "neurons", "unit_ids", "spike_units", "spike_clusters")
 _EDGES = ("trial_start", "trial_stop")
+# What NumPy's parser of headers raises: it evaluates a literal and, failing that, takes the text to pieces.
+_HEADER_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -168,7 +179,7 @@ def parse_npy(content: bytes, *, where: str) -> np.ndarray:
     try:
         version = np.lib.format.read_magic(stream)
         shape, is_fortran, dtype = _HEADER_READERS[version](stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, UnicodeError) as error:
+    except _HEADER_ERRORS as error:
         raise DataError(
             f"the header of the array is damaged ({type(error).__name__}).", where=where
         ) from None
@@ -189,7 +200,10 @@ def parse_npy(content: bytes, *, where: str) -> np.ndarray:
             f"the array declares {n_values} values of {dtype} and holds {held} bytes.", where=where
         )
     values = np.frombuffer(content, dtype=dtype, offset=stream.tell())
-    return values.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="))
+    try:
+        return values.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="))
+    except (TypeError, OverflowError):
+        raise DataError(f"the array declares the shape {shape}.", where=where) from None
 
 
 def _seconds(name: str, values: np.ndarray, options: TimeOptions, where: str) -> tuple[np.ndarray, float]:

@@ -57,10 +57,8 @@ def peak_mib() -> float:
 
 def describe_machine() -> str:
     """Describe processor, cores, vector width, Python and load in one line."""
-    facts = dict(
-        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("model", "flags"))
-    )
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
     flags = facts["flags"].split()
     vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "no AVX")
     return (

@@ -130,7 +130,7 @@ def main() -> NoReturn:
     sys.unraisablehook = _raise_again
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="cortexrnn", standalone_mode=False)
     except CortexError as error:
         _leave(error)
     except click.ClickException as error:
@@ -200,8 +200,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _several(values: tuple[str, ...]) -> list[str]:
-    """Split values that were repeated or separated by commas."""
-    return [part for value in values for part in value.split(",") if part]
+    """Split values that were repeated or separated by commas, and keep each once."""
+    return list(dict.fromkeys(part for value in values for part in value.split(",") if part))
 
 
 def _rungs(values: tuple[str, ...], *, is_quick: bool) -> list[str] | None:

@@ -99,10 +99,16 @@ def _gaps(observed: np.ndarray, n_lags: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _add_scaled(row, effect, count):
-    """Add `count` times `effect` to `row`; a function of slices, because index arithmetic is not vectorised."""
-    for i in range(row.size):
-        row[i] += count * effect[i]
+def _add_effects(row, design, k, t0, first, last):
+    """Add the effect of spikes first to last by basis function k."""
+    effect, begin, end = design.basis[k], design.support[k, 0], design.support[k, 1]
+    for s in range(first, last):
+        shift = design.spike_bin[s] + 1 - t0
+        low, high = max(0, shift + begin), min(row.size, shift + end)
+        count = design.spike_count[s]
+        # Unsigned: a signed index might be negative, and the test for that keeps the loop from being vectorised.
+        for i in range(high - low):
+            row[np.uint64(low + i)] += count * effect[np.uint64(low - shift + i)]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -123,13 +129,7 @@ def _history_block(features, design, trial, t0, n):
     first += np.searchsorted(design.spike_bin[first:last], t0 - n_lags)
     # One function after the other: its row and its basis stay in the first-level cache.
     for k in range(n_basis):
-        row, effect = features[k + 1, :n], design.basis[k]
-        begin, end = design.support[k, 0], design.support[k, 1]
-        for s in range(first, last):
-            shift = design.spike_bin[s] + 1 - t0
-            low, high = max(0, shift + begin), min(n, shift + end)
-            if low < high:
-                _add_scaled(row[low:high], effect[low - shift : high - shift], design.spike_count[s])
+        _add_effects(features[k + 1, :n], design, k, t0, first, last)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -361,12 +361,14 @@ def column_sizes(design):
     for i in range(n_bins):
         for p in range(n_columns):
             largest[p] = max(largest[p], abs(design[i, p]))
-    inverse = 1.0 / np.where(largest > 0.0, largest, 1.0)
+    # The inverse of a subnormal number does not exist.
+    unit = np.maximum(largest, 1e-300)
+    inverse = 1.0 / unit
     for i in range(n_bins):
         for p in range(n_columns):
             share = design[i, p] * inverse[p]
             total[p] += share * share
-    return largest * np.sqrt(total / n_bins)
+    return unit * np.sqrt(total / n_bins)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -151,17 +151,12 @@ def compare(
                 units.append(unit | {"truth": known_truth(trials.isel(unit=position), unit["verdict"])})
                 panels.append(unit_panel(scores, np.unique(trials["condition"].values), trials["time"].values))
                 done.append((plan, scores))
-    if not done:
-        raise DataError(
-            "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
-        )
-    summary = {
+    parts = {
         "recording": source.describe(template, units),
         "settings": _describe_settings(models, options, seed, template),
-        "controls": control_summary(*(list(part) for part in zip(*done, strict=True))),
         "units": units,
     }
-    return _assemble(summary, [unit for _, unit in done], panels, template)
+    return _assemble(parts, done, panels, template)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,13 +221,22 @@ class _Source:
 
 
 def _assemble(
-    summary: dict[str, Any], scores: list[UnitScores], panels: list[xr.Dataset], template: xr.Dataset
+    parts: dict[str, Any], done: list[tuple[UnitPlan, UnitScores]], panels: list[xr.Dataset], template: xr.Dataset
 ) -> Comparison:
     """Put together what was found on the units, and what that says of the population."""
-    population = population_summary(summary["units"])
-    summary |= {
+    if not done:
+        raise DataError(
+            "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
+        )
+    population = population_summary(parts["units"])
+    plans, scores = (list(each) for each in zip(*done, strict=True))
+    summary = {
+        "recording": parts["recording"],
+        "settings": parts["settings"],
+        "controls": control_summary(plans, scores),
+        "units": parts["units"],
         "population": population,
-        "verdict_sentence": verdict_sentence(population["verdicts"], len(summary["units"])),
+        "verdict_sentence": verdict_sentence(population["verdicts"], len(parts["units"])),
     }
     # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
     attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}

@@ -22,7 +22,7 @@ RTOL = 1e-6
 
 
 def draw_problem(seed):
-    """Counts from a random log-linear model with intercept, correlated covariates of unequal scale, offset."""
+    """Draw counts from a log-linear model with intercept, correlated unequal covariates, offset."""
     rng = np.random.default_rng(seed)
     n_bins, n_columns = int(rng.integers(100, 2000)), int(rng.integers(1, 8))
     covariates = rng.normal(size=(n_bins, n_columns)) @ rng.normal(size=(n_columns, n_columns))
@@ -36,7 +36,9 @@ def draw_problem(seed):
 
 def reference(design, counts, offset, family):
     """Fit statsmodels' GLM to its last digit."""
-    return sm.GLM(counts, design, family=family, offset=offset).fit(tol=1e-14, maxiter=100, tol_criterion="params")
+    return sm.GLM(counts, design, family=family, offset=offset).fit(
+        tol=1e-14, maxiter=100, tol_criterion="params"
+    )
 
 
 def assert_coefficients_agree(found, expected, errors):
@@ -97,7 +99,9 @@ def test_history_glm_is_a_glm_on_its_features(make_unit, likelihood, seed):
         family = sm.families.Binomial(link=sm.families.links.CLogLog())
     theirs = reference(design, counts, offset, family)
     # Nine correlated basis functions: what 1e-13 nats and the prior leave of a standard error.
-    assert np.all(np.abs(ours.weights - theirs.params) <= np.maximum(RTOL * np.abs(theirs.params), 1e-5 * theirs.bse))
+    assert np.all(
+        np.abs(ours.weights - theirs.params) <= np.maximum(RTOL * np.abs(theirs.params), 1e-5 * theirs.bse)
+    )
     scored = trial_log_likelihood(unit, ours.log_mu(unit), 0 if likelihood == "poisson" else 1).sum()
     assert scored == pytest.approx(theirs.llf, rel=RTOL)
     if likelihood == "poisson":

@@ -1,4 +1,4 @@
-"""What must hold for every rung and every recording: causality, relabelling, additivity, blindness to gaps."""
+"""What must hold for every rung and recording: causality, relabelling, additivity, blindness to gaps."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def test_predictions_follow_their_trials_in_any_order(rung, seed):
     unit = draw_unit(seed)
     fitted = rung.fit(unit)
     order = np.random.default_rng(seed).permutation(unit.n_trials)[: max(1, unit.n_trials - 2)]
-    np.testing.assert_allclose(fitted.log_mu(unit.take(order)), fitted.log_mu(unit)[order], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        fitted.log_mu(unit.take(order)), fitted.log_mu(unit)[order], rtol=1e-12, atol=1e-13
+    )
 
 
 @FEW
@@ -119,7 +121,9 @@ def test_shifting_the_session_clock_changes_no_prediction(rung, seed):
     unit = draw_unit(seed)
     later = unit._replace(start_s=unit.start_s + 4096.0)
     # Round-off of the shifted clock, amplified by the spline's differences of cubes and by a fit on top.
-    np.testing.assert_allclose(rung.fit(unit).log_mu(unit), rung.fit(later).log_mu(later), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        rung.fit(unit).log_mu(unit), rung.fit(later).log_mu(later), rtol=1e-5, atol=1e-6
+    )
 
 
 ORDERLESS = (Constant(), PSTH(bandwidths_s=(0.005,), uses_elephant=False), CausalGain(baseline=Constant()))
@@ -155,12 +159,16 @@ def test_duplicated_trials_say_the_same_twice(seed):
     below = Constant().fit(unit)
     log_mu, log_mu_twice = below.log_mu(unit), below.log_mu(twice)
     single, double = Renewal(prior_counts=(3.0,)), Renewal(prior_counts=(6.0,))
-    found = [spec.fit_on(*args).log_factor for spec, args in (
-        (single, (unit, below, log_mu)), (double, (twice, below, log_mu_twice)))]
+    found = [
+        spec.fit_on(*args).log_factor
+        for spec, args in ((single, (unit, below, log_mu)), (double, (twice, below, log_mu_twice)))
+    ]
     np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-12)
     glm = HistoryGLM(history_s=0.01, tolerance_nats=1e-12)
-    weights = [replace(glm, ridges=(ridge,)).fit_on(*args).weights for ridge, args in (
-        (2.0, (unit, below, log_mu)), (4.0, (twice, below, log_mu_twice)))]
+    weights = [
+        replace(glm, ridges=(ridge,)).fit_on(*args).weights
+        for ridge, args in ((2.0, (unit, below, log_mu)), (4.0, (twice, below, log_mu_twice)))
+    ]
     # Mean counts of unobserved bins, (N + 1/2) / T, differ by half a spike in N; Newton stops at 1e-12 nats.
     np.testing.assert_allclose(*weights, atol=0.1)
     spikes = unit.spikes_per_trial.astype(float)
@@ -191,9 +199,13 @@ def test_log_likelihood_adds_up_over_trials_and_over_bins(seed, code):
     whole = trial_log_likelihood(unit, log_mu, code)
     chosen = rng.random(unit.n_trials) < 0.5
     assume(chosen.any())
-    np.testing.assert_array_equal(trial_log_likelihood(unit.take(chosen), log_mu[chosen], code), whole[chosen])
+    np.testing.assert_array_equal(
+        trial_log_likelihood(unit.take(chosen), log_mu[chosen], code), whole[chosen]
+    )
     part = rng.random(unit.scored.shape) < 0.5
-    parts = sum(trial_log_likelihood(unit._replace(scored=unit.scored & half), log_mu, code) for half in (part, ~part))
+    parts = sum(
+        trial_log_likelihood(unit._replace(scored=unit.scored & half), log_mu, code) for half in (part, ~part)
+    )
     # Two sums of up to 90 terms.
     np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-12)
 
@@ -221,7 +233,13 @@ def test_offsets_of_unscored_bins_never_matter(seed, values):
     rng = np.random.default_rng(seed)
     log_mu = rng.normal(-3.0, 0.5, unit.counts.shape)
     changed = np.where(unit.scored, log_mu, rng.choice(values, log_mu.shape))
-    for spec in (Drift(), CausalGain(), Renewal(), HistoryGLM(history_s=0.02), HistoryGLM(likelihood="bernoulli")):
+    for spec in (
+        Drift(),
+        CausalGain(),
+        Renewal(),
+        HistoryGLM(history_s=0.02),
+        HistoryGLM(likelihood="bernoulli"),
+    ):
         first, second = (spec.fit_on(unit, None, base) for base in (log_mu, changed))
         scores = [
             trial_log_likelihood(unit, fitted.extend(unit, base), POISSON)
@@ -237,13 +255,19 @@ def test_exchanged_trials_keep_every_bins_counts_in_every_condition(seed):
     exchanged = exchange_trials(unit.counts, unit.observed, unit.condition, np.random.default_rng(seed))
     for value in np.unique(unit.condition):
         members = unit.condition == value
-        np.testing.assert_array_equal(np.sort(exchanged[members], axis=0), np.sort(unit.counts[members], axis=0))
+        np.testing.assert_array_equal(
+            np.sort(exchanged[members], axis=0), np.sort(unit.counts[members], axis=0)
+        )
     assert not exchanged[~unit.observed].any()
 
 
 @MANY
-@given(condition=hnp.arrays(np.int64, st.integers(2, 120), elements=st.integers(0, 6)), n_folds=st.integers(2, 12),
-       order=st.sampled_from(["contiguous", "random"]), seed=st.integers(0, 99))
+@given(
+    condition=hnp.arrays(np.int64, st.integers(2, 120), elements=st.integers(0, 6)),
+    n_folds=st.integers(2, 12),
+    order=st.sampled_from(["contiguous", "random"]),
+    seed=st.integers(0, 99),
+)
 def test_folds_are_stratified_and_none_is_empty(condition, n_folds, order, seed):
     assume(n_folds <= condition.size)
     fold = assign_folds(condition, n_folds, order=order, seed=seed)

@@ -146,7 +146,9 @@ def gamma_bits(shape):
     return (1.0 - k + np.log(k) - special.gammaln(k) - (1.0 - k) * special.digamma(k)) / LN2
 
 
-@pytest.mark.parametrize(("shape", "published"), [(0.5, 0.312), (2.0, 0.167), (3.0, 0.362), (4.0, 0.5235), (8.0, 0.958)])
+@pytest.mark.parametrize(
+    ("shape", "published"), [(0.5, 0.312), (2.0, 0.167), (3.0, 0.362), (4.0, 0.5235), (8.0, 0.958)]
+)
 def test_v2_gamma_intervals_are_worth_their_closed_form(shape, published):
     """Exact expectation in fine bins; a density that is infinite at zero needs them finer."""
     assert gamma_bits(shape) == pytest.approx(published, abs=7e-4)
@@ -199,13 +201,18 @@ def test_v3_a_dead_time_under_a_changing_rate_is_found_over_the_psth(seed):
     assert exact == pytest.approx(0.1067, abs=2e-4)
     unit = unit_trials(design.trials(simulate_spikes(rate_hz, BIN_S, dead_time_s=0.003, seed=seed)))
     short = HistoryGLM(baseline=PSTH(), history_s=0.003)
-    specs = {"M1": PSTH(), "3 ms": short, "500 ms": replace(short, history_s=0.5), "M4": Renewal(baseline=PSTH())}
+    specs = {
+        "M1": PSTH(),
+        "3 ms": short,
+        "500 ms": replace(short, history_s=0.5),
+        "M4": Renewal(baseline=PSTH()),
+    }
     scores = hold_out(unit, specs)
     for name in ("3 ms", "M4"):
         gain = gain_over(scores, name, "M1", unit)
         assert gain.value == pytest.approx(0.1067, abs=0.006)
         assert gain.low > 0.09
-    # Longer windows add nothing; their cosines round off the sharp end of the dead time, which costs a little.
+    # Longer windows add nothing; their cosines round off the sharp end of the dead time, at a small cost.
     assert -0.02 < gain_over(scores, "500 ms", "3 ms", unit).value < 0.003
 
 
@@ -215,7 +222,9 @@ def test_v4_a_fluctuating_gain_masquerades_as_history_over_the_true_psth(seed):
     design, rate_hz = sine_design(400)
     unit = unit_trials(design.trials(simulate_spikes(rate_hz, BIN_S, gain_variance=0.25, seed=seed)))
     known = Known(log_rate=tuple(np.log(rate_hz[0] * BIN_S)))
-    windows = {f"{window_s}": HistoryGLM(baseline=known, history_s=window_s) for window_s in (0.005, 0.1, 0.5)}
+    windows = {
+        f"{window_s}": HistoryGLM(baseline=known, history_s=window_s) for window_s in (0.005, 0.1, 0.5)
+    }
     scores = hold_out(unit, {"truth": known, **windows})
     gains = [gain_over(scores, name, "truth", unit).value for name in windows]
     assert 0.0 < gains[0] < gains[1] < gains[2]
@@ -242,7 +251,9 @@ def test_v4_over_the_causal_gain_no_history_is_left(seed):
     """M5 over M3 on the same data, whole ladder fitted: the interval does not exclude zero from above."""
     design, rate_hz = sine_design(400, history_s=0.0)
     unit = unit_trials(design.trials(simulate_spikes(rate_hz, BIN_S, gain_variance=0.25, seed=seed)))
-    scores = hold_out(unit, {"M1": PSTH(), "M2": Drift(), "M3": CausalGain(), "M4": Renewal(), "M5": HistoryGLM()})
+    scores = hold_out(
+        unit, {"M1": PSTH(), "M2": Drift(), "M3": CausalGain(), "M4": Renewal(), "M5": HistoryGLM()}
+    )
     assert gain_over(scores, "M3", "M1", unit).low > 0.05
     for name in ("M4", "M5"):
         gain = gain_over(scores, name, "M3", unit)
@@ -268,7 +279,9 @@ def homogeneous(rng, n_trials):
     """Trials of 200 bins with 20 spikes on average."""
     counts = rng.poisson(0.1, (n_trials, 200)).astype(np.uint16)
     one = np.ones(counts.shape, dtype=bool)
-    return UnitTrials(counts, one, one, np.zeros(n_trials, np.int64), np.arange(n_trials, dtype=float), BIN_S, True)
+    return UnitTrials(
+        counts, one, one, np.zeros(n_trials, np.int64), np.arange(n_trials, dtype=float), BIN_S, True
+    )
 
 
 # A bandwidth far below a bin does not smooth.
@@ -318,7 +331,13 @@ def test_v7_a_trial_inside_its_own_psth_gains_from_noise_and_left_out_it_does_no
 def compare_quickly(design, counts, seed=0):
     """Compare without networks and give the one unit's summary."""
     options = CompareOptions(n_surrogates=19)
-    found = compare(design.trials(counts), models=ladder(QUICK_RUNGS), seed=seed, options=options, run=RunSettings(workers=2))
+    found = compare(
+        design.trials(counts),
+        models=ladder(QUICK_RUNGS),
+        seed=seed,
+        options=options,
+        run=RunSettings(workers=2),
+    )
     return found.summary["units"][0], found.summary["controls"]
 
 

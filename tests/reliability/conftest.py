@@ -17,7 +17,7 @@ import xarray as xr
 COMMAND = Path(sys.executable).with_name("cortexrnn")
 ARGUMENTS = shlex.split(
     "compare spikes.csv --trials trials.csv --align stim_s --window 0 0.5 --bin 0.005 --history 0.1 "
-    "--quick --units 1,2 --surrogates 2 --folds 3 --workers 2 --out out"
+    "--quick --units 1 --surrogates 2 --folds 3 --workers 2 --out out"
 )
 
 

@@ -61,7 +61,7 @@ def is_complete(path):
 def test_a_disk_that_fails_at_any_point_loses_nothing(forked, recording_folder, uninterrupted, results):
     rng = np.random.default_rng(19)
     n_failed = 0
-    for number, touch in enumerate(rng.permutation(np.arange(1, 120))[:N_POINTS]):
+    for number, touch in enumerate(rng.permutation(np.arange(1, 90))[:N_POINTS]):
         run = forked(recording_folder, touch=int(touch), fault=FAULTS[number % len(FAULTS)])
         assert run.code in (0, 5), run.text
         n_failed += run.code == 5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 N_KILLS = max(10, int(os.environ.get("CORTEXRNN_FUZZ", "0")) // 10_000)
-LAST_TOUCH = 60
+LAST_TOUCH = 45
 
 
 @pytest.mark.slow

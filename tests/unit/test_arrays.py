@@ -51,7 +51,9 @@ def test_conditions_become_codes_in_sorted_order(trials):
 
 def test_spikes_of_a_trial_leave_out_the_burn_in(trials):
     # Unit "a" holds 0, 2, 4, ... 22; the first bin of each trial is burn-in.
-    np.testing.assert_array_equal(unit_trials(trials, 0).spikes_per_trial, [2 + 4 + 6, 10 + 12 + 14, 18 + 20 + 22])
+    np.testing.assert_array_equal(
+        unit_trials(trials, 0).spikes_per_trial, [2 + 4 + 6, 10 + 12 + 14, 18 + 20 + 22]
+    )
 
 
 def test_taking_trials_keeps_their_order_and_their_layout(trials):

@@ -8,8 +8,17 @@ import pytest
 from cortexrnn.encoding.basis import history_basis
 from cortexrnn.errors import OptionError
 
-SHAPES = [(0.001, 0.001), (0.002, 0.001), (0.005, 0.001), (0.02, 0.001), (0.1, 0.001), (0.5, 0.001), (0.5, 0.005),
-          (0.5, 0.02), (2.0, 0.0005)]
+SHAPES = [
+    (0.001, 0.001),
+    (0.002, 0.001),
+    (0.005, 0.001),
+    (0.02, 0.001),
+    (0.1, 0.001),
+    (0.5, 0.001),
+    (0.5, 0.005),
+    (0.5, 0.02),
+    (2.0, 0.0005),
+]
 
 
 @pytest.mark.parametrize(("history_s", "bin_s"), SHAPES)

@@ -29,7 +29,8 @@ def draw(n_units=2, *, n_trials=20, seed=1):
     """Trials of units with a dead time of 3 ms."""
     design = TrialDesign(n_trials=n_trials, duration_s=0.2, history_s=0.1)
     counts = [
-        simulate_spikes(design.rate_hz(RATES_HZ[u % 3]), 0.001, dead_time_s=0.003, seed=seed + u) for u in range(n_units)
+        simulate_spikes(design.rate_hz(RATES_HZ[u % 3]), 0.001, dead_time_s=0.003, seed=seed + u)
+        for u in range(n_units)
     ]
     return design.trials(np.stack(counts, axis=2), condition=np.tile([0, 1], n_trials)[:n_trials])
 
@@ -118,7 +119,9 @@ def test_a_unit_is_answered_the_same_alone_and_among_others():
     options = CompareOptions(n_surrogates=1, n_folds=2)
     models = ladder([])
     every, alone = (run(chosen, options=options, models=models) for chosen in (trials, trials.isel(unit=[8])))
-    np.testing.assert_array_equal(every.scores["log_likelihood"].isel(unit=[8]), alone.scores["log_likelihood"])
+    np.testing.assert_array_equal(
+        every.scores["log_likelihood"].isel(unit=[8]), alone.scores["log_likelihood"]
+    )
     assert every.summary["units"][8] == alone.summary["units"][0]
     assert [unit["unit"] for unit in every.summary["units"]] == [str(u) for u in range(9)]
 
@@ -206,7 +209,11 @@ def test_bins_with_several_spikes_are_counted_and_not_clipped(trials):
     several["counts"][0, 150, 0] = 3
     assert np.isfinite(run(several).scores["log_likelihood"]).all()
     with pytest.raises(DataError, match="1 bins hold more than one spike"):
-        run(several, options=CompareOptions(likelihood="bernoulli"), models=ladder(["M4"], likelihood="bernoulli"))
+        run(
+            several,
+            options=CompareOptions(likelihood="bernoulli"),
+            models=ladder(["M4"], likelihood="bernoulli"),
+        )
 
 
 def test_bernoulli_scores_are_those_of_one_spike_a_bin(trials, comparison):
@@ -279,10 +286,20 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_every_kernel_has_one_specialisation_after_a_comparison():
     """A second one means that arrays of another type or layout came in, and half a minute of compilation."""
-    done = subprocess.run([sys.executable, "-c", COUNT_SPECIALISATIONS], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_SPECIALISATIONS], check=True, capture_output=True, text=True
+    )
     found = json.loads(done.stdout)
-    used = {"kernels.history_pass", "kernels.history_effect", "likelihood._trial_log_likelihood", "renewal.age_steps",
-            "renewal.sum_by_step", "gain._apply_gain", "surrogates._shuffle_bins", "rnn_kernels.train_epoch"}
+    used = {
+        "kernels.history_pass",
+        "kernels.history_effect",
+        "likelihood._trial_log_likelihood",
+        "renewal.age_steps",
+        "renewal.sum_by_step",
+        "gain._apply_gain",
+        "surrogates._shuffle_bins",
+        "rnn_kernels.train_epoch",
+    }
     assert used <= set(found)
     assert {name for name, n in found.items() if n > 1} == set()
     assert {name for name in used if found[name] != 1} == set()

@@ -41,8 +41,9 @@ def test_spline_is_cubic_between_knots_and_straight_at_the_ends():
     third = np.diff(columns, 3, axis=0)
     for low, high in ((-1.0, 0.0), (0.0, 2.0), (2.0, 5.0), (5.0, 9.0), (9.0, 10.0)):
         inside = (x[:-3] >= low) & (x[3:] <= high)
-        np.testing.assert_allclose(third[inside], np.broadcast_to(third[inside].mean(axis=0), third[inside].shape),
-                                   atol=1e-11)
+        np.testing.assert_allclose(
+            third[inside], np.broadcast_to(third[inside].mean(axis=0), third[inside].shape), atol=1e-11
+        )
     curvature = np.diff(columns, 2, axis=0)
     outside = (x[2:] <= 0.0) | (x[:-2] >= 9.0)
     np.testing.assert_allclose(curvature[outside], 0.0, atol=1e-11)

@@ -38,6 +38,11 @@ def test_rare_conditions_do_not_all_fall_into_the_first_fold():
     np.testing.assert_array_equal(np.bincount(assign_folds(np.arange(10), 5)), [2, 2, 2, 2, 2])
 
 
+def test_remainders_of_the_conditions_do_not_pile_up_in_one_fold():
+    # Five conditions of six trials: one each has two trials in a fold, and every fold is that fold once.
+    np.testing.assert_array_equal(np.bincount(assign_folds(np.repeat(np.arange(5), 6), 5)), [6, 6, 6, 6, 6])
+
+
 def test_random_folds_follow_their_seed():
     condition = np.zeros(40)
     first = assign_folds(condition, 5, order="random", seed=1)

@@ -42,8 +42,11 @@ def test_product_over_a_trial_makes_its_count_negative_binomial(gappy):
         # Every bin is cut into `split` with its spike in the first; only one spike fits into a fine bin.
         counts = np.zeros((8, 40 * split), dtype=np.uint16)
         counts[:, ::split] = np.minimum(unit.counts, 1)
-        fine = unit._replace(counts=counts, observed=np.repeat(unit.observed, split, axis=1),
-                             scored=np.repeat(unit.scored, split, axis=1))
+        fine = unit._replace(
+            counts=counts,
+            observed=np.repeat(unit.observed, split, axis=1),
+            scored=np.repeat(unit.scored, split, axis=1),
+        )
         base = np.repeat(log_mu, split, axis=1) - np.log(split)
         n, total = fine.spikes_per_trial, np.where(fine.scored, np.exp(base), 0.0).sum(axis=1)
         ratio = stats.nbinom.logpmf(n, a, a / (a + total)) - stats.poisson.logpmf(n, total)
@@ -60,7 +63,8 @@ def test_spikes_of_the_burn_in_do_not_count(gappy):
     counts[:, :6] = 9
     fitted = FittedGain(below=None, variance=0.25)
     np.testing.assert_array_equal(
-        fitted.extend(unit, log_mu)[unit.scored], fitted.extend(unit._replace(counts=counts), log_mu)[unit.scored]
+        fitted.extend(unit, log_mu)[unit.scored],
+        fitted.extend(unit._replace(counts=counts), log_mu)[unit.scored],
     )
 
 

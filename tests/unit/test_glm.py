@@ -168,7 +168,9 @@ def test_counts_above_one_are_refused_by_the_bernoulli_model_only(make_unit):
 
 
 @pytest.mark.parametrize("likelihood", ["poisson", "bernoulli"])
-@pytest.mark.parametrize("counts", [np.zeros((8, 40)), np.ones((8, 40)), np.eye(8, 40)], ids=["silent", "always", "rare"])
+@pytest.mark.parametrize(
+    "counts", [np.zeros((8, 40)), np.ones((8, 40)), np.eye(8, 40)], ids=["silent", "always", "rare"]
+)
 def test_extreme_units_have_a_finite_fit(make_unit, likelihood, counts):
     unit = make_unit(counts)
     fitted = replace(GLM, likelihood=likelihood).fit(unit)

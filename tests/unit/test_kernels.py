@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding.basis import history_basis
-from cortexrnn.encoding.kernels import BLOCK, design_pass, history_design, history_effect, history_pass
+from cortexrnn.encoding.kernels import (
+    BLOCK,
+    column_sizes,
+    design_pass,
+    history_design,
+    history_effect,
+    history_pass,
+    thin_blocks,
+)
 from cortexrnn.encoding.likelihood import BERNOULLI, POISSON
 
 TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "ladder_twins.py"))
@@ -77,7 +85,10 @@ def slow_value(unit, basis, log_mu, weights, mask, likelihood):
     features = TWIN["history_features"](unit.counts, unit.observed, basis, MEAN)
     mu = np.exp(log_mu + np.tensordot(weights, features, axes=1))
     chosen = unit.scored & mask[:, None]
-    terms = [TWIN["log_likelihood"](int(y), m, likelihood) for y, m in zip(unit.counts[chosen], mu[chosen], strict=True)]
+    terms = [
+        TWIN["log_likelihood"](int(y), m, likelihood)
+        for y, m in zip(unit.counts[chosen], mu[chosen], strict=True)
+    ]
     return float(np.sum(terms))
 
 
@@ -133,3 +144,47 @@ def test_inputs_are_left_as_they_were(regression):
     history_pass(weights, history_design(unit, basis, MEAN), unit.counts, unit.scored, log_mu, mask, POISSON)
     for array, kept in zip((unit.counts, log_mu, weights), before, strict=True):
         np.testing.assert_array_equal(array, kept)
+
+
+def test_column_sizes_are_root_mean_squares_whatever_the_unit():
+    rng = np.random.default_rng(5)
+    columns = np.column_stack([rng.normal(size=1000), np.zeros(1000), np.full(1000, 3.0)])
+    expected = np.sqrt((columns**2).mean(axis=0))
+    # Squares of 1e200 and of 1e-200 do not exist in double precision.
+    for unit in (1.0, 1e200, 1e-200):
+        np.testing.assert_allclose(column_sizes(unit * columns), unit * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_size_of_a_column_that_is_not_finite_is_not_finite(bad):
+    columns = np.ones((7, 2))
+    columns[3, 1] = bad
+    sizes = column_sizes(columns)
+    assert sizes[0] == 1.0
+    assert not np.isfinite(sizes[1])
+
+
+def test_thinned_blocks_are_every_third_of_all_trials_in_order():
+    scored = np.ones((2, 2 * BLOCK + 10), dtype=bool)
+    scored[0, :5] = False
+    thin = thin_blocks(scored, 3)
+    # Blocks 0, 1, 2 of the first trial are numbers 0, 1, 2 and those of the second 3, 4, 5.
+    expected = np.zeros_like(scored)
+    expected[0, 5:BLOCK] = expected[1, :BLOCK] = True
+    np.testing.assert_array_equal(thin, expected)
+
+
+def test_a_pass_over_thinned_blocks_sums_those_bins_alone(make_unit):
+    """Oracle: a sum over the blocks kept and one over the others make the sum over all."""
+    rng = np.random.default_rng(6)
+    unit = make_unit(rng.poisson(0.1, (1, 4 * BLOCK)), n_burn_in=30)
+    basis = history_basis(0.02, 0.001)
+    design, log_mu = history_design(unit, basis, MEAN), np.full(unit.counts.shape, -2.0)
+    weights, everyone = np.full(basis.shape[0] + 1, 0.1), np.ones(1, dtype=bool)
+    thin = thin_blocks(unit.scored, 2)
+    parts = [
+        history_pass(weights, design, unit.counts, kept, log_mu, everyone, POISSON)
+        for kept in (thin, unit.scored & ~thin, unit.scored)
+    ]
+    for first, second, whole in zip(*parts, strict=True):
+        np.testing.assert_allclose(np.add(first, second), whole, rtol=1e-11)

@@ -37,7 +37,9 @@ def test_history_rungs_stand_on_the_trial_gain_and_not_on_each_other():
 
 def test_the_cut_network_differs_from_the_network_by_its_spikes_alone():
     rungs = ladder(likelihood="bernoulli")
-    differing = {name for name in rungs["M6"].__slots__ if getattr(rungs["M6"], name) != getattr(rungs["M6cut"], name)}
+    differing = {
+        name for name in rungs["M6"].__slots__ if getattr(rungs["M6"], name) != getattr(rungs["M6cut"], name)
+    }
     assert differing == {"uses_own_spikes"}
 
 

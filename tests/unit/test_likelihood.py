@@ -24,7 +24,9 @@ def test_log_likelihood_equals_the_slow_twin(make_unit, likelihood):
     found = trial_log_likelihood(unit, np.log(mu), likelihood_code(likelihood))
     for i in range(6):
         expected = sum(
-            TWIN["log_likelihood"](int(unit.counts[i, t]), mu[i, t], likelihood) for t in range(50) if unit.scored[i, t]
+            TWIN["log_likelihood"](int(unit.counts[i, t]), mu[i, t], likelihood)
+            for t in range(50)
+            if unit.scored[i, t]
         )
         assert found[i] == pytest.approx(expected, rel=1e-12)
 

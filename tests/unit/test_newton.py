@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cortexrnn.encoding.newton import maximise
+from cortexrnn.encoding.newton import approach, maximise, thinning
 from cortexrnn.errors import NumericalError
 
 
@@ -42,7 +42,9 @@ def test_a_quadratic_is_solved_in_one_step_with_its_covariance():
 def test_a_prior_pulls_to_zero_by_the_posterior_mean():
     """Oracle: (C + P)^-1 C center."""
     curvature, precision = np.diag([4.0, 1.0]), np.array([4.0, 0.0])
-    optimum = maximise(quadratic(np.array([2.0, 3.0]), curvature), np.zeros(2), precision, tolerance_nats=1e-12)
+    optimum = maximise(
+        quadratic(np.array([2.0, 3.0]), curvature), np.zeros(2), precision, tolerance_nats=1e-12
+    )
     np.testing.assert_allclose(optimum.weights, [1.0, 3.0], rtol=1e-12)
     np.testing.assert_allclose(optimum.covariance, np.diag([1 / 8.0, 1.0]), rtol=1e-12)
     # The penalty is not part of the reported value.
@@ -71,7 +73,9 @@ def test_the_objective_never_falls():
 
 
 def test_a_direction_without_curvature_stays_where_it_was():
-    optimum = maximise(quadratic(np.array([2.0, 9.0]), np.diag([1.0, 0.0])), np.zeros(2), np.zeros(2), tolerance_nats=1e-9)
+    optimum = maximise(
+        quadratic(np.array([2.0, 9.0]), np.diag([1.0, 0.0])), np.zeros(2), np.zeros(2), tolerance_nats=1e-9
+    )
     np.testing.assert_allclose(optimum.weights, [2.0, 0.0], atol=1e-9)
     assert np.isfinite(optimum.covariance).all()
 
@@ -79,7 +83,10 @@ def test_a_direction_without_curvature_stays_where_it_was():
 def test_running_out_of_passes_is_said():
     """A straight slope has no maximum."""
     optimum = maximise(
-        lambda w: (float(w[0]), np.ones(1), np.full((1, 1), 1e-9)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9
+        lambda w: (float(w[0]), np.ones(1), np.full((1, 1), 1e-9)),
+        np.zeros(1),
+        np.zeros(1),
+        tolerance_nats=1e-9,
     )
     assert not optimum.is_converged
     assert optimum.decrement > 1e-9
@@ -94,10 +101,31 @@ def test_a_start_that_cannot_be_evaluated_is_a_named_error(value):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_hessian_that_is_not_finite_is_a_named_error(bad):
     with pytest.raises(NumericalError, match="Hessian"):
-        maximise(lambda w: (0.0, np.ones(1), np.full((1, 1), bad)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9)
+        maximise(
+            lambda w: (0.0, np.ones(1), np.full((1, 1), bad)), np.zeros(1), np.zeros(1), tolerance_nats=1e-9
+        )
 
 
 def test_the_start_is_not_changed():
     start = np.array([-3.0])
     maximise(poisson_total([1]), start, np.zeros(1), tolerance_nats=1e-9)
     assert start[0] == -3.0
+
+
+def test_few_spikes_are_never_thinned_and_many_by_sixteen_at_most():
+    assert thinning(0, 14) == 1
+    assert thinning(279, 14) == 1
+    assert thinning(280, 14) == 2
+    assert thinning(10**6, 14) == 16
+
+
+def test_the_approach_ends_close_to_the_maximum_of_its_part():
+    """Oracle: log(4); the weak prior of a hundredth of the information at 0 pulls by log(4) / 400 at most."""
+    near = approach(poisson_total([3, 5, 4]), np.zeros(1), np.zeros(1))
+    assert near[0] == pytest.approx(np.log(4.0), abs=0.01)
+
+
+def test_the_approach_does_not_run_away_where_its_part_holds_no_spike():
+    near = approach(poisson_total([0, 0, 0]), np.zeros(1), np.zeros(1))
+    # exp(w) = -0.01 w at w = -3.4.
+    assert -5.0 < near[0] < -1.0

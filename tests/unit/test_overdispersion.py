@@ -32,7 +32,9 @@ def test_variance_of_a_gamma_gain_is_recovered(truth):
     expected = np.full(4000, 20.0)
     spikes = rng.poisson(expected * rng.gamma(1.0 / truth, truth, 4000)).astype(float)
     # SD of the estimate, from the curvature of the likelihood, is about sqrt(2/n) (v + 1/mu); four of them.
-    assert gain_variance(spikes, expected) == pytest.approx(truth, abs=4.0 * np.sqrt(2.0 / 4000) * (truth + 0.05))
+    assert gain_variance(spikes, expected) == pytest.approx(
+        truth, abs=4.0 * np.sqrt(2.0 / 4000) * (truth + 0.05)
+    )
 
 
 def test_underdispersed_counts_have_no_gain_variance():

@@ -50,7 +50,9 @@ def counts():
 @pytest.fixture
 def panel(make_unit, counts):
     """The panel of those trials."""
-    return unit_panel(make_scores(make_unit, counts), np.array(["left", "right"]), (np.arange(60) - 10) * 0.001)
+    return unit_panel(
+        make_scores(make_unit, counts), np.array(["left", "right"]), (np.arange(60) - 10) * 0.001
+    )
 
 
 def test_psth_counts_scored_spikes_in_boxes_of_20_ms(panel):
@@ -66,7 +68,9 @@ def test_boxes_that_nobody_recorded_are_empty_and_not_zero(make_unit, counts):
     observed = np.ones(counts.shape, dtype=bool)
     observed[[1, 3], 10:30] = False
     scores = make_scores(make_unit, counts, observed=observed)
-    right = unit_panel(scores, np.array(["left", "right"]), np.arange(60) * 0.001)["psth_hz"].sel(condition="right")
+    right = unit_panel(scores, np.array(["left", "right"]), np.arange(60) * 0.001)["psth_hz"].sel(
+        condition="right"
+    )
     assert np.isnan(right.values[0, :20]).all()
     assert np.isfinite(right.values[0, 20:]).all()
 
@@ -95,7 +99,9 @@ def test_raster_holds_every_scored_spike_bin_of_its_trial(panel):
 def test_joined_panels_keep_each_units_spikes(make_unit, counts, panel):
     more = counts.copy()
     more[3, 40] = 1
-    second = unit_panel(make_scores(make_unit, more, "b"), np.array(["left", "right"]), (np.arange(60) - 10) * 0.001)
+    second = unit_panel(
+        make_scores(make_unit, more, "b"), np.array(["left", "right"]), (np.arange(60) - 10) * 0.001
+    )
     joined = join_panels([panel, second])
     assert joined["unit"].values.tolist() == ["a", "b"]
     np.testing.assert_array_equal(joined["spike_unit"], [0] * 6 + [1] * 7)
@@ -117,7 +123,9 @@ def test_scores_of_all_units_become_one_labelled_array(make_unit, counts):
     )
     scores = score_dataset(units, ["M0", "M1"], {"note": "x"}, trials)
     assert scores["log_likelihood"].dims == ("rung", "seed", "unit", "trial")
-    np.testing.assert_array_equal(scores["log_likelihood"].sel(rung="M1", unit="b"), -np.arange(8.0).reshape(2, 4) / 2.0)
+    np.testing.assert_array_equal(
+        scores["log_likelihood"].sel(rung="M1", unit="b"), -np.arange(8.0).reshape(2, 4) / 2.0
+    )
     np.testing.assert_array_equal(scores["n_spikes"].sel(unit="a"), [3, 1, 3, 0])
     np.testing.assert_array_equal(scores["trial_fold"], [0, 0, 1, 1])
     assert scores["condition"].values.tolist() == list("lrlr")

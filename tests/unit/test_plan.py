@@ -149,7 +149,9 @@ def test_a_network_is_chosen_where_its_mean_validation_score_is_higher(case):
     assert scores.chosen_glm == ["M5 10 ms"] * 3
     np.testing.assert_array_equal(scores.log_likelihood["M6"], np.array([[-0.5] * 12, [-1.5] * 12]))
     in_fold_0 = case.fold == 0
-    np.testing.assert_array_equal(scores.log_likelihood["history"], np.where(in_fold_0, [[-0.5], [-1.5]], -2.0))
+    np.testing.assert_array_equal(
+        scores.log_likelihood["history"], np.where(in_fold_0, [[-0.5], [-1.5]], -2.0)
+    )
     np.testing.assert_array_equal(scores.log_likelihood["history GLM"], -2.0)
     assert scores.leaking == ["M6cut"]
     assert scores.n_leak_probes == 3 * 5 + 6 * 2
@@ -172,7 +174,10 @@ def test_surrogates_are_simulated_where_the_gain_is_not_negligible(case, m3, kin
 def test_surrogate_takes_the_rung_that_its_own_validation_chose(case):
     plan = make_plan(case)
     rows = np.arange(5.0)[:, None] + np.zeros(12)
-    surrogate = {"log_likelihood": rows, "validation": np.array([[NAN, NAN, NAN, 1, 2], [NAN, NAN, NAN, 2, 1]] * 2)[:3]}
+    surrogate = {
+        "log_likelihood": rows,
+        "validation": np.array([[NAN, NAN, NAN, 1, 2], [NAN, NAN, NAN, 2, 1]] * 2)[:3],
+    }
     history, glm, control = plan.surrogate_gain(surrogate)
     np.testing.assert_array_equal(history, np.select([case.fold == 1], [3.0], 4.0))
     np.testing.assert_array_equal(glm, 3.0)
@@ -181,7 +186,9 @@ def test_surrogate_takes_the_rung_that_its_own_validation_chose(case):
 
 def test_networks_of_two_seeds_differ_and_repeat(case):
     learns = RNN(n_hidden=4, max_epochs=6)
-    plan = UnitPlan(case, ladder([]) | {"M6": learns, "M6cut": replace(learns, uses_own_spikes=False)}, OPTIONS, "code")
+    plan = UnitPlan(
+        case, ladder([]) | {"M6": learns, "M6cut": replace(learns, uses_own_spikes=False)}, OPTIONS, "code"
+    )
     works = {work.key: work for work in plan.fits()}
     first, again, other = (works[plan._key("network", *which)].run() for which in ((0, 0), (0, 0), (1, 0)))
     np.testing.assert_array_equal(first["log_likelihood"], again["log_likelihood"])

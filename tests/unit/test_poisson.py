@@ -91,7 +91,16 @@ def test_degenerate_design_gives_a_finite_answer_or_says_why(case):
 
 
 @pytest.mark.parametrize(
-    "name", ["separable", "collinear", "two intercepts", "dummy trap", "zero column", "no counts", "more columns than bins"]
+    "name",
+    [
+        "separable",
+        "collinear",
+        "two intercepts",
+        "dummy trap",
+        "zero column",
+        "no counts",
+        "more columns than bins",
+    ],
 )
 def test_coefficients_that_the_data_do_not_determine_are_named(name):
     design, counts, options = DEGENERATE[name]
@@ -114,7 +123,7 @@ def test_an_intercept_is_the_log_of_the_mean():
 
 def test_two_groups_have_their_own_means_and_deviance():
     fit = fit_poisson(columns(GROUP, 1.0 - GROUP), Y)
-    means = np.array([Y[GROUP == g].mean() for g in (1, 0)])
+    means = np.array([Y[g == GROUP].mean() for g in (1, 0)])
     np.testing.assert_allclose(np.exp(fit.coefficients), means, rtol=RTOL)
     mu = np.where(GROUP > 0, means[0], means[1])
     log_likelihood = stats.poisson.logpmf(Y, mu).sum()
@@ -134,7 +143,9 @@ def test_ridge_solves_its_score_equation_in_the_users_units():
     design = columns(ONE, 1e3 * X)
     fit = fit_poisson(design, Y, ridge=5.0)
     mu = np.exp(design @ fit.coefficients)
-    np.testing.assert_allclose(design.T @ (Y - mu) / np.array([1.0, 1e3]), 5.0 * fit.coefficients / [1.0, 1e3], atol=1e-4)
+    np.testing.assert_allclose(
+        design.T @ (Y - mu) / np.array([1.0, 1e3]), 5.0 * fit.coefficients / [1.0, 1e3], atol=1e-4
+    )
     assert np.isnan(fit.aic)
 
 

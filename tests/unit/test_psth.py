@@ -63,8 +63,10 @@ def test_spikes_of_the_burn_in_do_not_enter_the_psth(make_unit):
     counts = draw(np.random.default_rng(4), 8, np.full(30, 60.0))
     changed = counts.copy()
     changed[:, :10] += 3
-    first, second = (fixed(0.003).fit(make_unit(c, n_burn_in=10)).log_mu(make_unit(c, n_burn_in=10))
-                     for c in (counts, changed))
+    first, second = (
+        fixed(0.003).fit(make_unit(c, n_burn_in=10)).log_mu(make_unit(c, n_burn_in=10))
+        for c in (counts, changed)
+    )
     np.testing.assert_array_equal(first, second)
 
 
@@ -180,7 +182,7 @@ def test_a_gap_in_every_trial_is_bridged_by_its_neighbours(make_unit):
     observed[:, 40:50] = False
     unit = make_unit(counts, observed=observed)
     rate = np.exp(fixed(0.02).fit(unit).log_mu(unit)[0])
-    # Read as silence, the gap would lower the smoothed rate at its centre by the kernel's mass there, a fifth.
+    # Read as silence, the gap would lower the rate at its centre by a fifth, the kernel's mass there.
     assert rate[45] == pytest.approx(rate[[30, 60]].mean(), rel=0.1)
 
 

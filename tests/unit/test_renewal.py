@@ -22,7 +22,9 @@ TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "ladder_twin
 def test_ages_equal_the_slow_twin_across_gaps(make_unit, n_lags):
     rng = np.random.default_rng(n_lags)
     unit = make_unit(rng.poisson(0.12, (20, 60)), observed=rng.random((20, 60)) < 0.93)
-    expected = [[TWIN["age_step"](unit.counts, unit.observed, i, t, n_lags) for t in range(60)] for i in range(20)]
+    expected = [
+        [TWIN["age_step"](unit.counts, unit.observed, i, t, n_lags) for t in range(60)] for i in range(20)
+    ]
     np.testing.assert_array_equal(age_steps(unit.counts, unit.observed, n_lags), expected)
 
 

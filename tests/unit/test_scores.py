@@ -35,7 +35,9 @@ def test_gain_is_antisymmetric():
     rng = np.random.default_rng(1)
     a, b, n = rng.normal(size=20), rng.normal(size=20), rng.poisson(5.0, 20)
     forth, back = gain_interval(a, b, n, 5), gain_interval(b, a, n, 5)
-    np.testing.assert_allclose([back.value, back.low, back.high], [-forth.value, -forth.high, -forth.low], rtol=1e-12)
+    np.testing.assert_allclose(
+        [back.value, back.low, back.high], [-forth.value, -forth.high, -forth.low], rtol=1e-12
+    )
 
 
 def test_trials_that_gain_in_proportion_to_their_spikes_leave_no_doubt():
@@ -55,7 +57,10 @@ def test_no_spikes_and_no_second_trial_give_nan_and_never_zero():
 def test_interval_shrinks_with_the_square_root_of_the_trials():
     rng = np.random.default_rng(2)
     d, n = rng.normal(size=50), rng.poisson(5.0, 50) + 1
-    once, four = gain_interval(d, np.zeros(50), n, 5), gain_interval(np.tile(d, 4), np.zeros(200), np.tile(n, 4), 5)
+    once, four = (
+        gain_interval(d, np.zeros(50), n, 5),
+        gain_interval(np.tile(d, 4), np.zeros(200), np.tile(n, 4), 5),
+    )
     assert four.value == pytest.approx(once.value, rel=1e-12)
     ratio = (once.high - once.low) / (four.high - four.low)
     # 2, but for t and n - 1: t_49 / t_199 = 1.019, sqrt(199 * 50 / (49 * 200)) = 1.008.
@@ -80,7 +85,9 @@ def test_interval_holds_the_expected_gain_of_the_fitted_pair(n_trials, make_unit
         scores, expected = np.zeros((2, n_trials)), []
         for k in range(5):
             train, test = unit.take(fold != k), unit.take(fold == k)
-            fits = [spec.fit(train) for spec in (PSTH(bandwidths_s=(0.006,), uses_elephant=False), Constant())]
+            fits = [
+                spec.fit(train) for spec in (PSTH(bandwidths_s=(0.006,), uses_elephant=False), Constant())
+            ]
             log_mu = np.array([fitted.log_mu(test) for fitted in fits])
             scores[:, fold == k] = (test.counts * log_mu - np.exp(log_mu)).sum(axis=2)
             one = log_mu[:, 0]

@@ -15,11 +15,25 @@ def test_same_seed_and_key_give_the_same_numbers_in_any_order_of_calls():
 
 def test_the_numbers_stay_what_they_are_from_release_to_release():
     # A change here changes every result that was ever made with a seed. Written down from version 0.1.0.
-    np.testing.assert_allclose(stream(0, "spikes").random(3), [0.7275809954117323, 0.5292027109308325, 0.5534484218859638], rtol=1e-15)
+    np.testing.assert_allclose(
+        stream(0, "spikes").random(3),
+        [0.7275809954117323, 0.5292027109308325, 0.5534484218859638],
+        rtol=1e-15,
+    )
 
 
 def test_keys_that_differ_in_any_part_give_other_numbers():
-    keys = [(1, "a"), (2, "a"), (1, "b"), (1, "a", 0), (1, "a", 1), (1, "a", "1"), (1, "a", "b"), (1, "ab"), (1, "a\x1fb")]
+    keys = [
+        (1, "a"),
+        (2, "a"),
+        (1, "b"),
+        (1, "a", 0),
+        (1, "a", 1),
+        (1, "a", "1"),
+        (1, "a", "b"),
+        (1, "ab"),
+        (1, "a\x1fb"),
+    ]
     drawn = {tuple(stream(*key).integers(2**62, size=2)) for key in keys}
     assert len(drawn) == len(keys)
 

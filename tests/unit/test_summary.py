@@ -57,7 +57,8 @@ def make_scores(case, plan, level, *, surrogate_gains=(0.0,) * 19, spread=0.02, 
     n_spikes = case.trials.spikes_per_trial
     noise = {name: rng.normal(0.0, spread, N_TRIALS) for name in level}
     log_likelihood = {
-        name: np.atleast_2d(np.asarray(value))[..., None].reshape(-1, 1) * LN2 * n_spikes + LN2 * n_spikes * noise[name]
+        name: np.atleast_2d(np.asarray(value))[..., None].reshape(-1, 1) * LN2 * n_spikes
+        + LN2 * n_spikes * noise[name]
         for name, value in level.items()
     }
     surrogates = [make_surrogate(plan, gain) for gain in surrogate_gains]
@@ -102,7 +103,12 @@ def test_every_number_is_that_of_the_scores(case, plan):
     for name, below in (("M1", "M0"), ("M3", "M1"), ("M5", "M3")):
         assert unit["steps"][name]["value"] == gain_interval(rows[name], rows[below], n, 5).value
     over = gain_interval(rows["history"], rows["M3"], n, 5)
-    assert unit["history_gain"] == {"value": over.value, "ci": over.interval, "over": "M3", "chosen": ["M5"] * 5}
+    assert unit["history_gain"] == {
+        "value": over.value,
+        "ci": over.interval,
+        "over": "M3",
+        "chosen": ["M5"] * 5,
+    }
     assert (unit["n_spikes"], unit["n_trials"]) == (100, 20)
     assert unit["rate_hz"] == pytest.approx(100.0, rel=1e-12)
     assert (unit["verdict"], unit["surrogate_p"]) == ("history matters", 0.05)
@@ -112,7 +118,12 @@ def test_every_number_is_that_of_the_scores(case, plan):
 
 def test_steps_of_all_rungs_are_measured_against_the_right_one(case):
     """M4, M5, M6 and M6cut each against M3, the others against the one below."""
-    level = {f"M{k}": 0.1 * k for k in range(6)} | {"M6": [0.8, 0.9], "M6cut": 0.42, "history": 0.8, "history GLM": 0.5}
+    level = {f"M{k}": 0.1 * k for k in range(6)} | {
+        "M6": [0.8, 0.9],
+        "M6cut": 0.42,
+        "history": 0.8,
+        "history GLM": 0.5,
+    }
     plan = UnitPlan(case, ladder(), OPTIONS, "code")
     unit = unit_summary(plan, make_scores(case, plan, level, spread=0.0), OPTIONS)
     steps = {name: round(step["value"], 9) for name, step in unit["steps"].items()}
@@ -135,7 +146,12 @@ def test_a_flexible_rate_that_explains_the_gain_forbids_the_verdict(case):
 
 def test_surrogate_p_counts_surrogates_that_are_at_least_as_good(case, plan):
     """Observed gain 0.2: p = (1 + #{>= 0.2}) / 20; a surrogate without spikes counts against it."""
-    for gains, p in (((0.0,) * 19, 0.05), ((0.5,) + (0.0,) * 18, 0.1), ((0.5,) * 19, 1.0), ((0.2,) * 3 + (0.0,) * 16, 0.2)):
+    for gains, p in (
+        ((0.0,) * 19, 0.05),
+        ((0.5,) + (0.0,) * 18, 0.1),
+        ((0.5,) * 19, 1.0),
+        ((0.2,) * 3 + (0.0,) * 16, 0.2),
+    ):
         scores = make_scores(case, plan, LEVEL, surrogate_gains=gains, spread=0.0)
         assert surrogate_p(plan, scores) == pytest.approx(p, rel=1e-12)
     empty = make_surrogate(plan, 0.0) | {"n_spikes": np.zeros(N_TRIALS, dtype=int)}
@@ -189,7 +205,9 @@ def test_time_scale_is_the_shortest_window_with_ninety_percent_of_the_largest_ga
 def test_refractory_mass_is_the_share_of_the_first_two_milliseconds(case, plan):
     unit = unit_summary(plan, make_scores(case, plan, LEVEL), OPTIONS)
     # 1 + 3 of 5 + 1 + 3 + 99 spikes; two of 102 equal steps.
-    assert unit["refractory_mass"] == pytest.approx({"window_s": 0.002, "observed": 4.0 / 108.0, "psth": 2.0 / 102.0})
+    assert unit["refractory_mass"] == pytest.approx(
+        {"window_s": 0.002, "observed": 4.0 / 108.0, "psth": 2.0 / 102.0}
+    )
 
 
 def test_an_undecided_unit_says_how_many_trials_more(case, plan):
@@ -247,7 +265,11 @@ def summarised(verdict, value):
 
 
 def test_population_averages_over_units_that_have_a_score():
-    units = [summarised("history matters", 0.3), summarised("inconclusive", 0.1), summarised("inconclusive", None)]
+    units = [
+        summarised("history matters", 0.3),
+        summarised("inconclusive", 0.1),
+        summarised("inconclusive", None),
+    ]
     population = population_summary(units)
     assert population["verdicts"] == {"history matters": 1, "no relevant history": 0, "inconclusive": 2}
     assert population["n_units"] == 3

@@ -45,12 +45,16 @@ def test_the_original_is_left_as_it_was(case):
 def test_all_permutations_are_equally_likely_and_independent_between_bins():
     """Oracle: 1/6 each, and 1/36 for pairs of neighbouring bins."""
     counts = np.tile(np.array([[1], [2], [3]], dtype=np.uint16), (1, 12000))
-    exchanged = exchange_trials(counts, np.ones(counts.shape, bool), np.zeros(3, int), np.random.default_rng(5))
+    exchanged = exchange_trials(
+        counts, np.ones(counts.shape, bool), np.zeros(3, int), np.random.default_rng(5)
+    )
     seen = Counter(map(tuple, exchanged.T.tolist()))
     # Four binomial standard deviations.
     assert len(seen) == 6
     assert all(abs(n - 2000) < 4 * np.sqrt(12000 * 5 / 36) for n in seen.values())
-    pairs = Counter(zip(map(tuple, exchanged.T[::2].tolist()), map(tuple, exchanged.T[1::2].tolist()), strict=True))
+    pairs = Counter(
+        zip(map(tuple, exchanged.T[::2].tolist()), map(tuple, exchanged.T[1::2].tolist()), strict=True)
+    )
     assert len(pairs) == 36
     assert all(abs(n - 6000 / 36) < 4.5 * np.sqrt(6000 / 36) for n in pairs.values())
 
@@ -63,7 +67,9 @@ def test_history_is_gone(case):
         row[np.cumsum(rng.integers(2, 8, 30))[:12] % 100] = 1
     together = counts.mean(axis=0)
     chance = 200 * np.sum(together[:-1] * together[1:])
-    exchanged = exchange_trials(counts, np.ones(counts.shape, bool), np.zeros(200, int), np.random.default_rng(7))
+    exchanged = exchange_trials(
+        counts, np.ones(counts.shape, bool), np.zeros(200, int), np.random.default_rng(7)
+    )
     n_pairs = np.sum(exchanged[:, :-1] * exchanged[:, 1:])
     # A count of independent coincidences: four Poisson standard deviations.
     assert abs(n_pairs - chance) < 4.0 * np.sqrt(chance)
@@ -73,11 +79,15 @@ def test_history_is_gone(case):
 def test_same_stream_gives_the_same_surrogate(case):
     counts, observed, condition = case
     first = exchange_trials(counts, observed, condition, np.random.default_rng(8))
-    np.testing.assert_array_equal(first, exchange_trials(counts, observed, condition, np.random.default_rng(8)))
+    np.testing.assert_array_equal(
+        first, exchange_trials(counts, observed, condition, np.random.default_rng(8))
+    )
     assert (first != exchange_trials(counts, observed, condition, np.random.default_rng(9))).any()
 
 
 def test_a_condition_of_one_trial_is_its_own_surrogate(case):
     counts, observed, _ = case
     condition = np.arange(30)
-    np.testing.assert_array_equal(exchange_trials(counts, observed, condition, np.random.default_rng(10)), counts)
+    np.testing.assert_array_equal(
+        exchange_trials(counts, observed, condition, np.random.default_rng(10)), counts
+    )

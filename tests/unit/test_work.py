@@ -113,7 +113,7 @@ def test_spikes_by_age_add_up(case):
     for j, spec in enumerate(RUNGS.values()):
         total = np.exp(spec.fit(train).log_mu(test))[test.scored].sum()
         assert result["age_expected"][j].sum() == pytest.approx(total, rel=1e-12)
-    # The PSTH does not know of the dead time; the renewal rung does, as far as so few spikes outweigh its prior.
+    # Only the renewal rung knows of the dead time, as far as so few spikes outweigh its prior.
     assert result["age_expected"][1][1:4].sum() > 2.0 * result["age_expected"][3][1:4].sum()
 
 
@@ -171,7 +171,9 @@ def test_simulated_surrogates_keep_rate_and_gain_and_lose_history(make_unit):
 def test_simulated_bernoulli_surrogates_hold_one_spike_a_bin(make_unit):
     counts = (np.random.default_rng(3).random((20, 100)) < 0.3).astype(int)
     unit = make_unit(counts)
-    case = UnitCase(name="a", trials=unit, fold=assign_folds(unit.condition, 2), seed=1, likelihood="bernoulli")
+    case = UnitCase(
+        name="a", trials=unit, fold=assign_folds(unit.condition, 2), seed=1, likelihood="bernoulli"
+    )
     assert _make_surrogate(case, SIMULATED, 0).counts.max() == 1
     assert _make_surrogate(replace(case, likelihood="poisson"), SIMULATED, 0).counts.max() > 1
 
@@ -197,4 +199,6 @@ def test_figures_are_fitted_to_all_trials(case):
     fitted = GLM.fit(case.trials)
     np.testing.assert_array_equal(panel["filter"], fitted.filter()[1])
     first = np.array([0, 1])
-    np.testing.assert_array_equal(panel["psth_log_mu"], PSTH().fit(case.trials).log_mu(case.trials.take(first)))
+    np.testing.assert_array_equal(
+        panel["psth_log_mu"], PSTH().fit(case.trials).log_mu(case.trials.take(first))
+    )

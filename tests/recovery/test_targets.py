@@ -232,7 +232,6 @@ def test_v4_a_fluctuating_gain_masquerades_as_history_over_the_true_psth(seed):
     assert gains[2] > 0.04
 
 
-@pytest.mark.slow
 def test_v4_causal_gain_is_worth_its_closed_form():
     """KL(NB || Poisson) / mu = 0.1135 bits/spike; +-0.01 is three standard errors of 6000 trials."""
     design, rate_hz = sine_design(6000, history_s=0.0)

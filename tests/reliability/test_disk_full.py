@@ -20,7 +20,7 @@ import xarray as xr
 import cortexrnn as cx
 from cortexrnn.errors import FileAccessError
 
-N_POINTS = 12 if int(os.environ.get("CORTEXRNN_FUZZ", "0")) < 10_000_000 else 400
+N_POINTS = 8 if int(os.environ.get("CORTEXRNN_FUZZ", "0")) < 10_000_000 else 400
 FAULTS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES")
 RESULTS = ("summary.json", "units.csv", "methods.txt", "scores.nc", "report.html")
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
@@ -70,7 +70,7 @@ def test_a_disk_that_fails_at_any_point_loses_nothing(forked, recording_folder, 
             assert "Traceback" not in run.text
         assert results.leftovers(recording_folder) == []
         assert all(is_complete(path) for path in (recording_folder / "out").glob("*.*"))
-    assert n_failed >= 5
+    assert n_failed >= 4
     run = forked(recording_folder)
     assert run.code == 0, run.text
     assert results.digest(recording_folder / "out") == uninterrupted
@@ -89,8 +89,8 @@ def test_older_results_stay_as_they_were_while_work_fails(forked, recording_fold
 
 
 @pytest.mark.slow
-# 16: while work is stored; 124: in the scores; 244: in the page.
-@pytest.mark.parametrize("n_kibibytes", [16, 124, 244])
+# 16: while work is stored; 68: in the scores; 152: in the page.
+@pytest.mark.parametrize("n_kibibytes", [16, 68, 152])
 def test_a_disk_that_is_really_full(forked, recording_folder, uninterrupted, results, n_kibibytes):
     with small_disk(recording_folder / "out", n_kibibytes * 1024) as disk:
         # Where nothing may be mounted, the same is asked of a disk that fails at a late point.

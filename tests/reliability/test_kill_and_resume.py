@@ -37,7 +37,7 @@ def test_kills_at_random_moments_change_no_bit(forked, recording_folder, uninter
             assert run.code == 0, run.text
             assert results.digest(folder / "out") == uninterrupted
             n_finished += 1
-    assert n_killed >= 0.6 * N_KILLS
+    assert n_killed >= 0.3 * N_KILLS
     assert n_finished == -(-N_KILLS // 4)
 
 

@@ -34,7 +34,8 @@ def place(tmp_path, monkeypatch):
     """Be in a folder with spikes of two units and one silent in the window, and 12 trials."""
     rng = np.random.default_rng(3)
     # At most one spike a millisecond, so that the Bernoulli likelihood may be asked for.
-    rows = [f"{unit},{k / 1000 + 0.0005:.4f}" for unit in (0, 1) for k in np.sort(rng.choice(12000, 300, replace=False))]
+    times = {unit: np.sort(rng.choice(12000, 300, replace=False)) / 1000 + 0.0005 for unit in (0, 1)}
+    rows = [f"{unit},{time:.4f}" for unit in times for time in times[unit]]
     # Unit 2 fires only between the windows.
     rows += [f"2,{k + 0.1:.6f}" for k in range(12)]
     (tmp_path / "spikes.csv").write_text("unit,time_s\n" + "\n".join(rows) + "\n")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Renewal,
         fit_poisson,
     )
-    from cortexrnn.evaluation import Comparison, CompareOptions, RunSettings, compare, ladder
+    from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
 
 _ROOMS = {

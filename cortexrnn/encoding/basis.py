@@ -36,11 +36,11 @@ def history_basis(history_s: float, bin_s: float) -> np.ndarray:
         If `history_s` is shorter than a bin.
     """
     check_positive("history_s", history_s)
-    n_lags = int(round(history_s / bin_s))
+    n_lags = round(history_s / bin_s)
     if n_lags < 1:
         raise OptionError(f"history_s={history_s} is shorter than a bin of {bin_s} s.", hint="Use at least one bin.")
     position = np.log(np.arange(1, n_lags + 1) * bin_s + _LOG_OFFSET_S)
-    n_basis = min(n_lags, max(2, 1 + int(round((position[-1] - position[0]) / _LOG_SPACING))))
+    n_basis = min(n_lags, max(2, 1 + round((position[-1] - position[0]) / _LOG_SPACING)))
     if n_basis == 1:
         return np.ones((1, 1))
     # The last peak stops one spacing short of the window, where the function has come back to zero by half.

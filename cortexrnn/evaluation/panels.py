@@ -85,7 +85,9 @@ def join_panels(panels: list[xr.Dataset]) -> xr.Dataset:
     )
 
 
-def score_dataset(scores: list[UnitScores], rungs: list[str], attrs: dict[str, Any], trial_coords: xr.Dataset) -> xr.Dataset:
+def score_dataset(
+    scores: list[UnitScores], rungs: list[str], attrs: dict[str, Any], trial_coords: xr.Dataset
+) -> xr.Dataset:
     """Give the held-out log-likelihood with dims (rung, seed, unit, trial); the fold is a coordinate of trial.
 
     Raises

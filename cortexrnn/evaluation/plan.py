@@ -99,7 +99,9 @@ class UnitPlan:
         self.options = options
         self.reported = list(models)
         glm = models["M5"]
-        windows = {f"M5 {window_s * 1e3:g} ms": replace(glm, history_s=window_s) for window_s in options.history_windows_s}
+        # A window shorter than a bin holds no lag.
+        lengths = [window_s for window_s in options.history_windows_s if window_s >= case.trials.bin_s]
+        windows = {f"M5 {window_s * 1e3:g} ms": replace(glm, history_s=window_s) for window_s in lengths}
         self.glm: HistoryGLM = glm
         self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, RNN)} | windows
         self.networks = {name: rung for name, rung in models.items() if isinstance(rung, RNN)}
@@ -159,12 +161,10 @@ class UnitPlan:
         folds = range(self.case.n_folds)
         plain = list(self.plain)
         found = [results[self._key("fold", k)] for k in folds]
-        trained = {
-            (seed, k): results[self._key("network", seed, k)] for seed in range(n_seeds if self.networks else 0) for k in folds
-        }
-        scores = {
-            name: np.repeat(values[None], n_seeds, axis=0) for name, values in self._gather(results, "fold", plain).items()
-        }
+        seeds = range(n_seeds if self.networks else 0)
+        trained = {(seed, k): results[self._key("network", seed, k)] for seed in seeds for k in folds}
+        gathered = self._gather(results, "fold", plain)
+        scores = {name: np.repeat(values[None], n_seeds, axis=0) for name, values in gathered.items()}
         age_expected = {name: sum(r["age_expected"][j] for r in found) for j, name in enumerate(plain)}
         leaking = [name for r in found for j, name in enumerate(plain) if r["leaks"][j]]
         for j, name in enumerate(self.networks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +56,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
     p = surrogate_p(plan, scores)
     total = int(n_spikes.sum())
     answer = decide(ordered, p, total, options.rope)
-    reported = [*plan.reported, "history"]
+    rungs = {name: _score(over(name, "M0"), total) for name in [*plan.reported, "history"]}
     steps = {name: over(name, CONTROL if name == CUT else below) for name, below in _neighbours(plan.reported)}
     extra = more_trials(ordered[0], options.rope) if answer.verdict == INCONCLUSIVE else None
     return {
@@ -63,10 +64,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "n_spikes": total,
         "rate_hz": _number(total / (trials.scored.sum() * trials.bin_s)),
         "n_trials": trials.n_trials,
-        "rungs": {
-            name: {"bits_per_spike": _score(over(name, "M0"), total).get("value"), "ci": _score(over(name, "M0"), total)["ci"]}
-            for name in reported
-        },
+        "rungs": {name: {"bits_per_spike": score["value"], "ci": score["ci"]} for name, score in rungs.items()},
         "steps": {name: _score(gain, total) for name, gain in steps.items()},
         "history_gain": _score(ordered[0], total) | {"over": better, "chosen": scores.chosen},
         "seed_sd": _seed_sd(scores, n_spikes),
@@ -214,7 +212,7 @@ def surrogate_p(plan: UnitPlan, scores: UnitScores) -> float | None:
 def _neighbours(names: list[str]) -> list[tuple[str, str]]:
     """Pair every rung above the lowest with the one it is measured against."""
     pairs = []
-    for below, name in zip(names, names[1:], strict=False):
+    for below, name in itertools.pairwise(names):
         is_history = name in ("M4", "M5", "M6")
         pairs.append((name, CONTROL if is_history else below))
     return pairs

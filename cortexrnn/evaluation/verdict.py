@@ -70,7 +70,8 @@ def decide(gains: list[Gain], surrogate_p: float | None, n_spikes: int, rope: fl
     if is_above:
         why = "no surrogate test was made" if surrogate_p is None else f"the surrogate test gives p = {surrogate_p:.2g}"
         return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike, but {why}.")
-    return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike: the interval neither excludes zero nor fits within +-{rope:g}.")
+    open_ended = f"the interval neither excludes zero nor fits within +-{rope:g}."
+    return Verdict(INCONCLUSIVE, f"{_signed(gain)} bits/spike: {open_ended}")
 
 
 def more_trials(gain: Gain, rope: float) -> int | None:

@@ -105,7 +105,8 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
     spikes = np.zeros(n_lags + 2)
     for rung in rungs.values():
         fitted, log_mu = fits.fit(rung)
-        spikes_by_trial, expected = sum_by_step(test.counts, test.scored, np.ascontiguousarray(log_mu), steps, n_lags + 2)
+        log_mu = np.ascontiguousarray(log_mu)
+        spikes_by_trial, expected = sum_by_step(test.counts, test.scored, log_mu, steps, n_lags + 2)
         spikes = spikes_by_trial.sum(axis=0)
         rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
         rows["validation"].append(fitted.validation_log_likelihood if rung.sees_history else np.nan)

@@ -52,7 +52,8 @@ def assign_folds(condition: np.ndarray, n_folds: int, *, order: str = "contiguou
             members = stream(seed, "folds", int(n_before)).permutation(members)
         # Small conditions start where the one before stopped; else the first folds would get them all.
         position = (np.arange(members.size) * n_folds + (n_before % n_folds)) // max(members.size, n_folds)
-        fold[members] = position % n_folds if members.size >= n_folds else (n_before + np.arange(members.size)) % n_folds
+        in_turn = n_before + np.arange(members.size)
+        fold[members] = (position if members.size >= n_folds else in_turn) % n_folds
         n_before += members.size
     return fold
 

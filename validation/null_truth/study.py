@@ -1,4 +1,4 @@
-"""How often is history found where there is none, do the intervals cover, and what can be detected?
+"""Measure how often history is found where there is none, whether intervals cover, and what can be detected.
 
     python validation/null_truth/study.py nulls    [--n 200]
     python validation/null_truth/study.py power    [--n 40]
@@ -146,9 +146,11 @@ def study_nulls(n: int, workers: int) -> bool:
     lines = [
         f"# Units without history: {n} simulated recordings each",
         "",
-        "`python validation/null_truth/study.py nulls`; promise: \"history matters\" in at most 5 %, coverage at least 93 %.",
+        "`python validation/null_truth/study.py nulls`; "
+        "promise: \"history matters\" in at most 5 %, coverage at least 93 %.",
         "",
-        "| truth | trials | \"history matters\" | \"no relevant history\" | inconclusive | coverage of 95 % interval | mean gain | mean estimand |",
+        "| truth | trials | \"history matters\" | \"no relevant history\" | inconclusive "
+        "| coverage of 95 % interval | mean gain | mean estimand |",
         "|---|---|---|---|---|---|---|---|",
     ]
     kept = True
@@ -173,7 +175,8 @@ def study_power(n: int, workers: int) -> bool:
     lines = [
         f"# Power against a 3 ms dead time: {n} simulated recordings each, trials of one second",
         "",
-        "`python validation/null_truth/study.py power`; exact gain of the true model: 0.0218, 0.0893, 0.2345 bits/spike.",
+        "`python validation/null_truth/study.py power`; "
+        "exact gain of the true model: 0.0218, 0.0893, 0.2345 bits/spike.",
         "",
         "| rate (Hz) | trials | spikes | \"history matters\" | mean gain | coverage of 95 % interval |",
         "|---|---|---|---|---|---|",
@@ -205,7 +208,8 @@ def study_networks(n: int) -> bool:
         verdicts, cut, above, network = [], [], [], []
         for i in range(n):
             data = simulate(kind, 20, 1_000_003 * i + 20)
-            trials = TrialDesign(n_trials=20, duration_s=1.0).trials(data.counts).assign_coords(start_s=("trial", data.start_s))
+            trials = TrialDesign(n_trials=20, duration_s=1.0).trials(data.counts)
+            trials = trials.assign_coords(start_s=("trial", data.start_s))
             result = compare(trials, options=CompareOptions(n_surrogates=N_SURROGATES))
             log_likelihood = result.scores["log_likelihood"].isel(unit=0).mean("seed")
             gains = {name: gain_interval(log_likelihood.sel(rung=name).values, log_likelihood.sel(rung="M3").values,
@@ -216,7 +220,10 @@ def study_networks(n: int) -> bool:
             network.append(gains["M6"].value)
         false = np.mean([v == HISTORY_MATTERS for v in verdicts])
         kept &= bool(false <= 0.05)
-        lines.append(f"| {kind} | {false:.3f} | {np.mean(cut):+.4f}, {np.max(cut):+.4f} | {np.mean(above):.3f} | {np.mean(network):+.4f} |")
+        lines.append(
+            f"| {kind} | {false:.3f} | {np.mean(cut):+.4f}, {np.max(cut):+.4f} | {np.mean(above):.3f} "
+            f"| {np.mean(network):+.4f} |"
+        )
         print(lines[-1], flush=True)
     (HERE / "networks.md").write_text("\n".join(lines) + "\n")
     return kept

@@ -15,7 +15,7 @@ _MOST_PASSES = 100
 _MOST_THINNING = 16
 _SPIKES_A_WEIGHT = 10
 _ROUGH_NATS = 0.1
-_WEAK_PRIOR = 0.01
+_WEAK_PRIOR = 0.03
 
 
 class Optimum(NamedTuple):

@@ -26,7 +26,12 @@ LIST_MODULES = "import sys, json; print(json.dumps(sorted({name.partition('.')[0
 def loaded(statement):
     """Give the top-level modules that a statement loads in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{statement}\n{LIST_MODULES}"], capture_output=True, text=True, check=True, timeout=60
+        # -P: without it Python would find the checkout in the working folder, not the installed package.
+        [sys.executable, "-P", "-c", f"{statement}\n{LIST_MODULES}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
 

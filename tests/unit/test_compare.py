@@ -277,7 +277,9 @@ for room in ("encoding", "spikes", "numerics", "training", "cells"):
             continue
         module = importlib.import_module(f"cortexrnn.{room}.{info.name}")
         for name, value in vars(module).items():
-            if isinstance(value, Dispatcher) and value.__module__ == module.__name__:
+            # What is inlined into its callers is compiled with each of them anyway.
+            is_kernel = isinstance(value, Dispatcher) and not value.targetoptions.get("forceinline")
+            if is_kernel and value.__module__ == module.__name__:
                 found[f"{info.name}.{name}"] = len(value.signatures)
 print(json.dumps(found))
 """

@@ -45,7 +45,6 @@ KINDS = ("poisson", "trial gain", "drift")
 TRIALS = (10, 20, 60)
 DEAD_TIME_S = 0.003
 DEAD_RATES_HZ = (5.0, 20.0, 50.0)
-DEAD_TRIALS = (10, 20, 60, 200)
 N_SURROGATES = 19
 N_FRESH = 400
 LN2 = np.log(2.0)
@@ -182,7 +181,7 @@ def study_power(n: int, workers: int) -> bool:
         "|---|---|---|---|---|---|",
     ]
     for rate in DEAD_RATES_HZ:
-        for n_trials in DEAD_TRIALS:
+        for n_trials in TRIALS:
             found = run_many([(f"dead time {rate:g} Hz", n_trials, i) for i in range(n)], workers)
             hit = np.mean([o.verdict == HISTORY_MATTERS for o in found])
             covered = np.mean([o.low <= o.estimand <= o.high for o in found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import numba
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
@@ -12,6 +13,8 @@ from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.overdispersion import gain_evidence, gain_variance
 from cortexrnn.encoding.psth import PSTH
 from cortexrnn.spikes.folds import assign_folds
+
+_MOST_STEPS = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,22 +74,14 @@ class Drift(Rung):
             none = np.zeros(0)
             return FittedDrift(below=below, knots_s=none, center=none, scale=none, weights=np.zeros(1))
         start_s, spikes, expected, level, variance = totals
-        knots_s = np.quantile(start_s, np.linspace(0.0, 1.0, df + 1))
+        ranks = np.linspace(0.0, start_s.size - 1.0, df + 1)
+        knots_s = np.interp(ranks, np.arange(start_s.size), np.sort(start_s))
         raw = _natural_spline(start_s, knots_s)
         center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-12)
         design = np.column_stack([np.ones(start_s.size), (raw - center) / scale])
-        precision = np.diag(np.r_[1e-6, np.full(df, self.ridge)])
-        weights = np.zeros(df + 1)
-        weights[0] = np.log(level)
-        for _ in range(50):
-            mean = expected * np.exp(np.clip(design @ weights, -30.0, 30.0))
-            trust = 1.0 / (1.0 + variance * mean)
-            gradient = design.T @ (trust * (spikes - mean)) - precision @ weights
-            step = np.linalg.solve(design.T @ ((trust * mean)[:, None] * design) + precision, gradient)
-            step /= max(1.0, float(np.abs(step).max()))
-            weights = weights + step
-            if float(np.abs(step).max()) < 1e-9:
-                break
+        precision = np.r_[1e-6, np.full(df, self.ridge)]
+        weights = np.r_[np.log(level), np.zeros(df)]
+        _climb(design, spikes, expected, variance, precision, weights)
         return FittedDrift(below=below, knots_s=knots_s, center=center, scale=scale, weights=weights)
 
 
@@ -141,6 +136,46 @@ class _Totals(NamedTuple):
 def expected_per_trial(trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
     """Sum the expected counts of the scored bins of every trial."""
     return np.where(trials.scored, np.exp(log_mu), 0.0).sum(axis=1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _climb(design, spikes, expected, variance, precision, weights):
+    """Climb the negative-binomial likelihood of trial totals by Fisher scoring; changes `weights`."""
+    n_trials, n_weights = design.shape
+    for _ in range(_MOST_STEPS):
+        step = -precision * weights
+        hessian = np.diag(precision)
+        for i in range(n_trials):
+            eta = 0.0
+            for p in range(n_weights):
+                eta += design[i, p] * weights[p]
+            mean = expected[i] * np.exp(min(max(eta, -30.0), 30.0))
+            trust = 1.0 / (1.0 + variance * mean)
+            for p in range(n_weights):
+                step[p] += trust * (spikes[i] - mean) * design[i, p]
+                for q in range(n_weights):
+                    hessian[p, q] += trust * mean * design[i, p] * design[i, q]
+        _solve(hessian, step)
+        size = np.abs(step).max()
+        weights += step / max(1.0, size)
+        if size < 1e-9:
+            break
+
+
+@numba.njit(cache=True, nogil=True)
+def _solve(matrix, vector):
+    """Solve a small positive system in place by elimination; the solution is left in `vector`."""
+    n = vector.size
+    for p in range(n):
+        for q in range(p + 1, n):
+            factor = matrix[q, p] / matrix[p, p]
+            for r in range(p, n):
+                matrix[q, r] -= factor * matrix[p, r]
+            vector[q] -= factor * vector[p]
+    for p in range(n - 1, -1, -1):
+        for q in range(p + 1, n):
+            vector[p] -= matrix[p, q] * vector[q]
+        vector[p] /= matrix[p, p]
 
 
 def _natural_spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:

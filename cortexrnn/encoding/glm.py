@@ -19,11 +19,12 @@ from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
 from cortexrnn.spikes.folds import validation_split
 
 _INTERCEPT_PRECISION = 1e-6
+_CHOICE_NATS = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryGLM(Rung):
-    """log mu = b + log M3 + sum over past spikes of a filter made of raised cosines.
+    """log mu = b + log M3 + sum over past spikes of a filter made of `history_basis`.
 
     Bins that nobody observed enter the history with the unit's mean count, so that the start of a
     recording is not read as silence.
@@ -52,41 +53,75 @@ class HistoryGLM(Rung):
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedHistoryGLM:
         """Choose the ridge on the validation trials, then fit to all training trials."""
-        code = likelihood_code(self.likelihood, trials.counts)
-        mean = mean_count(trials)
-        basis = history_basis(self.history_s, trials.bin_s)
-        problem = _Problem(trials, history_design(trials, basis, mean), np.ascontiguousarray(log_mu), code)
-        is_validation = validation_split(trials.condition)
-        start, ridge, score = self._choose(problem, basis.shape[0] + 1, is_validation)
-        optimum = problem.maximise(np.ones(trials.n_trials, bool), start, ridge, self.tolerance_nats)
-        effect = problem.effect(optimum.weights, np.ones(trials.n_trials, bool))
+        problem = self._problem(trials, log_mu)
+        start, ridge, score = self._choose(problem, validation_split(trials.condition))
+        return self._finish(problem, below, start, ridge, score)
+
+    def fit_with_ridge(
+        self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray, ridge: float
+    ) -> FittedHistoryGLM:
+        """Fit to all training trials with a ridge that was chosen before.
+
+        Parameters
+        ----------
+        trials : UnitTrials
+            Training trials.
+        below : Fitted or None
+            The fitted rung below.
+        log_mu : ndarray, shape (n_trials, n_bins)
+            What that says of the training trials.
+        ridge : float
+            Precision of the prior.
+
+        Returns
+        -------
+        FittedHistoryGLM
+            Without a validation score (NaN).
+        """
+        problem = self._problem(trials, log_mu)
+        start = problem.approach(np.ones(trials.n_trials, bool), ridge)
+        return self._finish(problem, below, start, ridge, np.nan)
+
+    def _problem(self, trials: UnitTrials, log_mu: np.ndarray) -> _Problem:
+        """Set up the regression on all training trials."""
+        design = history_design(trials, history_basis(self.history_s, trials.bin_s), mean_count(trials))
+        return _Problem(trials, design, np.ascontiguousarray(log_mu), likelihood_code(self.likelihood, trials.counts))
+
+    def _finish(
+        self, problem: _Problem, below: Fitted | None, start: np.ndarray, ridge: float, score: float
+    ) -> FittedHistoryGLM:
+        """Climb from `start` to the optimum of all training trials."""
+        trials = problem.trials
+        everyone = np.ones(trials.n_trials, bool)
+        optimum = problem.maximise(everyone, start, ridge, self.tolerance_nats)
+        effect = problem.effect(optimum.weights, everyone)
         return FittedHistoryGLM(
             below=below,
             history_s=self.history_s,
             bin_s=trials.bin_s,
-            basis=basis,
+            basis=problem.design.basis,
             weights=optimum.weights,
             covariance=optimum.covariance,
             ridge=ridge,
-            mean=mean,
+            mean=problem.design.mean,
             ceiling=float(effect[trials.scored].max()) if trials.scored.any() else 0.0,
             validation_log_likelihood=score,
             is_converged=optimum.is_converged,
         )
 
-    def _choose(self, problem: _Problem, n_weights: int, is_validation: np.ndarray) -> tuple[np.ndarray, float, float]:
+    def _choose(self, problem: _Problem, is_validation: np.ndarray) -> tuple[np.ndarray, float, float]:
         """Give weights, ridge and validation score of the best ridge.
 
-        Only the weakest ridge is fitted to the end; one Newton step from there, with its Hessian,
-        gives the others closely enough to choose among them.
+        Only the weakest ridge is fitted, as closely as a choice needs; one Newton step from there, with
+        its Hessian, gives the others.
         """
         weakest = min(self.ridges)
-        start = problem.approach(~is_validation, n_weights, weakest)
-        optimum = problem.maximise(~is_validation, start, weakest, self.tolerance_nats)
+        start = problem.approach(~is_validation, weakest)
+        optimum = problem.maximise(~is_validation, start, weakest, _CHOICE_NATS)
         curvature = np.linalg.inv(optimum.covariance)
         best = (optimum.weights, weakest, -np.inf)
         for ridge in self.ridges:
-            extra = np.diag(np.r_[0.0, np.full(n_weights - 1, ridge - weakest)])
+            extra = np.diag(np.r_[0.0, np.full(start.size - 1, ridge - weakest)])
             weights = optimum.weights - np.linalg.solve(curvature + extra, extra @ optimum.weights)
             score = problem.log_likelihood(weights, is_validation)
             if score > best[2]:
@@ -101,7 +136,7 @@ class FittedHistoryGLM(Fitted):
     Attributes
     ----------
     basis : ndarray, shape (n_basis, n_lags)
-        Raised cosines at lags of 1, 2, ... bins.
+        Functions at lags of 1, 2, ... bins.
     weights, covariance : ndarray
         Intercept and filter weights, and their posterior covariance.
     ridge : float
@@ -112,7 +147,8 @@ class FittedHistoryGLM(Fitted):
         Largest log effect met in training. Prediction stops there: a log-linear filter that is fed
         more spikes than it has ever seen would otherwise run away.
     validation_log_likelihood : float
-        Score on the validation trials, by which history rungs are chosen, in nats.
+        Score on the validation trials, by which history rungs are chosen, in nats; NaN where the ridge
+        was given.
     is_converged : bool
     """
 
@@ -156,14 +192,14 @@ class _Problem:
         run_pass = self._pass_over(mask, self.trials.scored)
         return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
-    def approach(self, mask: np.ndarray, n_weights: int, ridge: float) -> np.ndarray:
+    def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
         """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""
-        start = np.zeros(n_weights)
-        every = thinning(int(self.trials.spikes_per_trial[mask].sum()), n_weights)
+        start = np.zeros(1 + self.design.basis.shape[0])
+        every = thinning(int(self.trials.spikes_per_trial[mask].sum()), start.size)
         if every == 1:
             return start
         run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
-        return approach(run_part, start, _precision(n_weights, ridge) / every)
+        return approach(run_part, start, _precision(start.size, ridge) / every)
 
     def _pass_over(self, mask: np.ndarray, scored: np.ndarray) -> Callable:
         """Give the pass over these bins of the trials in `mask`."""

@@ -2,7 +2,8 @@
 
 A pass walks over the scored bins in blocks of `BLOCK` bins that stay in the second-level cache. In
 every block it lays down the features event by event, then adds to the log-likelihood, its gradient
-and its negative Hessian.
+and its negative Hessian. A function that lives on one bin differs from zero once a spike: its part
+of the Hessian is summed over spikes, not over bins.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class HistoryDesign(NamedTuple):
         Running sum of the basis over lags, from 0.
     support : ndarray of int64, shape (n_basis, 2)
         First and one past the last lag index at which a function is not zero.
+    n_wide : int
+        Functions from here on live on one bin.
     mean : float
         Expected count of an unobserved bin, which stands in for its spikes.
     """
@@ -52,6 +55,7 @@ class HistoryDesign(NamedTuple):
     basis: np.ndarray
     summed: np.ndarray
     support: np.ndarray
+    n_wide: int
     mean: float
 
 
@@ -62,6 +66,7 @@ def history_design(trials: UnitTrials, basis: np.ndarray, mean: float) -> Histor
     n_lags = basis.shape[1]
     gap_row, gap_start, gap_stop = _gaps(trials.observed, n_lags)
     inside = basis != 0.0
+    is_wide = inside.sum(axis=1) > 1
     return HistoryDesign(
         spike_bin=spike_bin.astype(np.int64),
         spike_count=trials.counts[row, spike_bin].astype(np.float64),
@@ -72,6 +77,7 @@ def history_design(trials: UnitTrials, basis: np.ndarray, mean: float) -> Histor
         basis=np.ascontiguousarray(basis, dtype=np.float64),
         summed=np.concatenate([np.zeros((basis.shape[0], 1)), np.cumsum(basis, axis=1)], axis=1),
         support=np.stack([inside.argmax(axis=1), n_lags - inside[:, ::-1].argmax(axis=1)], axis=1).astype(np.int64),
+        n_wide=int(is_wide.size - is_wide[::-1].argmax()) if is_wide.any() else 0,
         mean=float(mean),
     )
 
@@ -234,8 +240,11 @@ def _empty_block(n_weights):
 
 
 @numba.njit(cache=True, nogil=True)
-def _accumulate(block, n, likelihood, gradient, hessian):
-    """Add n bins to gradient and Hessian (lower triangle, two rows by two columns); give their log-likelihood."""
+def _accumulate(block, n, n_full, likelihood, gradient, hessian):
+    """Add n bins to the gradient and the first `n_full` rows of the Hessian; give their log-likelihood.
+
+    Of the Hessian the lower triangle is filled, two rows by two columns.
+    """
     features, mu, residual = block.features, block.mu, block.residual
     _exponentials(block.eta, n, mu)
     if likelihood == 1:
@@ -243,9 +252,9 @@ def _accumulate(block, n, likelihood, gradient, hessian):
     else:
         total = _poisson_terms(block.counts, block.use, block.eta, mu, n, residual)
     a, b = block.left[0, :n], block.left[1, :n]
-    for p in range(0, gradient.size, 2):
+    for p in range(gradient.size):
         gradient[p] += _dot(features[p, :n], residual[:n])
-        gradient[p + 1] += _dot(features[p + 1, :n], residual[:n])
+    for p in range(0, n_full, 2):
         _multiply(features[p, :n], mu[:n], a)
         _multiply(features[p + 1, :n], mu[:n], b)
         for q in range(0, p + 2, 2):
@@ -255,6 +264,30 @@ def _accumulate(block, n, likelihood, gradient, hessian):
             hessian[p + 1, q] += bc
             hessian[p + 1, q + 1] += bd
     return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_singles(block, design, trial, t0, n, n_full, hessian):
+    """Add n bins to the rows of the Hessian from `n_full` on, whose functions live on one bin each."""
+    first, last = design.spike_offset[trial], design.spike_offset[trial + 1]
+    spikes = design.spike_bin[first:last]
+    for p in range(n_full, design.basis.shape[0] + 1):
+        lag = design.support[p - 1, 0]
+        shift = lag + 1 - t0
+        for s in range(np.searchsorted(spikes, -shift), np.searchsorted(spikes, n - shift)):
+            _add_outer(block, spikes[s] + shift, p, hessian)
+        for g in range(design.gap_offset[trial], design.gap_offset[trial + 1]):
+            start, stop = design.gap_start[g], design.gap_stop[g]
+            for i in range(max(0, stop - t0, start + shift), min(n, stop + shift)):
+                _add_outer(block, i, p, hessian)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_outer(block, i, p, hessian):
+    """Add bin i to row p of the Hessian's lower triangle."""
+    weight = block.mu[i] * block.features[p, i]
+    for q in range(p + 1):
+        hessian[p, q] += weight * block.features[q, i]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -285,6 +318,7 @@ def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood
     block = _empty_block(n_weights)
     gradient = np.zeros(block.features.shape[0])
     hessian = np.zeros((gradient.size, gradient.size))
+    n_full = design.n_wide + 1 + (design.n_wide + 1) % 2
     total = 0.0
     n_bins = counts.shape[1]
     for trial in range(counts.shape[0]):
@@ -302,7 +336,8 @@ def history_pass(weights, design, counts, scored, log_mu, trial_mask, likelihood
                 block.eta[i] = log_mu[trial, t0 + i]
             _history_block(block.features, design, trial, t0, n)
             _predictor(block.features, weights, n, block.eta)
-            total += _accumulate(block, n, likelihood, gradient, hessian)
+            total += _accumulate(block, n, n_full, likelihood, gradient, hessian)
+            _add_singles(block, design, trial, t0, n, n_full, hessian)
             t0 += n
     return total, gradient[:n_weights].copy(), _symmetric(hessian, n_weights)
 
@@ -346,29 +381,8 @@ def design_pass(weights, design, scale, counts, offset, likelihood):
             for p in range(n_weights):
                 block.features[p, i] = design[t0 + i, p] * scale[p]
         _predictor(block.features, weights, n, block.eta)
-        total += _accumulate(block, n, likelihood, gradient, hessian)
+        total += _accumulate(block, n, gradient.size, likelihood, gradient, hessian)
     return total, gradient[:n_weights].copy(), _symmetric(hessian, n_weights)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def column_sizes(design):
-    """Give the root mean square of every column, 0 for a column of zeros, NaN where a value is not finite.
-
-    The largest value is taken out first, so that no square overflows.
-    """
-    n_bins, n_columns = design.shape
-    largest, total = np.zeros(n_columns), np.zeros(n_columns)
-    for i in range(n_bins):
-        for p in range(n_columns):
-            largest[p] = max(largest[p], abs(design[i, p]))
-    # The inverse of a subnormal number does not exist.
-    unit = np.maximum(largest, 1e-300)
-    inverse = 1.0 / unit
-    for i in range(n_bins):
-        for p in range(n_columns):
-            share = design[i, p] * inverse[p]
-            total[p] += share * share
-    return unit * np.sqrt(total / n_bins)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from cortexrnn.encoding.kernels import BLOCK, column_sizes, design_pass
+from cortexrnn.encoding.kernels import BLOCK, design_pass
 from cortexrnn.encoding.likelihood import POISSON
 from cortexrnn.encoding.newton import approach, maximise, thinning
 from cortexrnn.errors import DataError, NumericalWarning, OptionError
@@ -148,11 +149,32 @@ def _pass_over(x: np.ndarray, scale: np.ndarray, y: np.ndarray, shift: np.ndarra
 
 def _column_scale(x: np.ndarray) -> np.ndarray:
     """Give every column's size, 1 for a column of zeros; Newton's arithmetic on x / size is the same in any unit."""
-    sizes = column_sizes(x)
+    sizes = _column_sizes(x)
     if not np.isfinite(sizes).all():
         raise DataError(f"design holds {int((~np.isfinite(x)).sum())} values that are not finite.")
     # The inverse must be a number as well.
     return np.clip(np.where(sizes > 0.0, sizes, 1.0), 1e-300, 1e300)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _column_sizes(design):
+    """Give the root mean square of every column, 0 for a column of zeros, NaN where a value is not finite.
+
+    The largest value is taken out first, so that no square overflows.
+    """
+    n_bins, n_columns = design.shape
+    largest, total = np.zeros(n_columns), np.zeros(n_columns)
+    for i in range(n_bins):
+        for p in range(n_columns):
+            largest[p] = max(largest[p], abs(design[i, p]))
+    # The inverse of a subnormal number does not exist.
+    unit = np.maximum(largest, 1e-300)
+    inverse = 1.0 / unit
+    for i in range(n_bins):
+        for p in range(n_columns):
+            share = design[i, p] * inverse[p]
+            total[p] += share * share
+    return unit * np.sqrt(total / n_bins)
 
 
 def _check_regression(

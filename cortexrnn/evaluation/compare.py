@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import json
 import os
 import warnings
@@ -22,6 +21,7 @@ from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.rnn import RNN
 from cortexrnn.errors import DataError, DataWarning, OptionError
 from cortexrnn.evaluation.comparison import Comparison
+from cortexrnn.evaluation.evidence import UnitEvidence, unit_evidence
 from cortexrnn.evaluation.ladder import ALWAYS, ladder
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
@@ -121,42 +121,34 @@ def compare(
     if missing:
         raise OptionError(f"models has no {', '.join(missing)}, which the verdict needs.", hint="Start from ladder().")
     source = _Source.of(data, alignment)
-    n_workers = default_workers() if run.workers is None else run.workers
-    store = None if run.folder is None else Store(Path(run.folder) / "work")
-    code = code_key()
+    job = _Job(
+        models=models,
+        options=options,
+        seed=seed,
+        code=code_key(),
+        store=None if run.folder is None else Store(Path(run.folder) / "work"),
+        n_workers=default_workers() if run.workers is None else run.workers,
+    )
     # The first trials come before the compiler, so that nobody waits for it to hear of a misspelt event.
     chunks = source.chunks()
-    template = next(chunks)
-    _check_enough(template, options)
+    trials = next(chunks)
+    _check_enough(trials, options)
     compile_kernels(models, options, is_shown=run.shows_progress)
-    units: list[dict[str, Any]] = []
-    done: list[tuple[UnitPlan, UnitScores]] = []
-    panels = []
+    template = trials.isel(unit=[0])
+    answers: list[_Answer] = []
     with progress_bar(0.0, is_shown=run.shows_progress) as progress:
-        for trials in itertools.chain([template], chunks):
-            plans = _plan_chunk(trials, models, options, seed, code)
-            if trials is template:
-                # Units of a recording cost about the same: the first ones tell the bar what all will take.
-                cost = sum(plan.cost() for plan in plans if isinstance(plan, UnitPlan))
-                progress.add_total(cost * source.n_units / len(plans))
-            found = _run_chunk([plan for plan in plans if isinstance(plan, UnitPlan)], store, n_workers, progress)
-            for position, plan in enumerate(plans):
-                name = str(trials["unit"].values[position])
-                if isinstance(plan, str):
-                    warnings.warn(f"unit {name} has {plan}.", DataWarning, stacklevel=2)
-                    units.append(silent_summary(name, unit_trials(trials, position), plan))
-                    continue
-                scores = found[name]
-                unit = unit_summary(plan, scores, options)
-                units.append(unit | {"truth": known_truth(trials.isel(unit=position), unit["verdict"])})
-                panels.append(unit_panel(scores, np.unique(trials["condition"].values), trials["time"].values))
-                done.append((plan, scores))
+        while trials is not None:
+            answers += job.answer(trials, progress, n_expected=0 if answers else source.n_units)
+            # Let go of these trials before the next ones come.
+            trials = None
+            trials = next(chunks, None)
+    units = [answer.summary for answer in answers]
     parts = {
         "recording": source.describe(template, units),
         "settings": _describe_settings(models, options, seed, template),
         "units": units,
     }
-    return _assemble(parts, done, panels, template)
+    return _assemble(parts, [answer for answer in answers if answer.evidence is not None], template)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,28 +212,96 @@ class _Source:
         }
 
 
-def _assemble(
-    parts: dict[str, Any], done: list[tuple[UnitPlan, UnitScores]], panels: list[xr.Dataset], template: xr.Dataset
-) -> Comparison:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """All that is kept of a unit; evidence and panel are None where it could not be scored."""
+
+    summary: dict[str, Any]
+    evidence: UnitEvidence | None = None
+    panel: xr.Dataset | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Job:
+    """What is asked of every unit, and how it is run."""
+
+    models: Mapping[str, Rung]
+    options: CompareOptions
+    seed: int
+    code: str
+    store: Store | None
+    n_workers: int
+
+    def answer(self, trials: xr.Dataset, progress: Progress, *, n_expected: int) -> list[_Answer]:
+        """Answer for every unit of a chunk; the plans and scores, which hold its trials, end here.
+
+        The cost of `n_expected` units like these is added to the bar.
+        """
+        plans = self._plan(trials)
+        scorable = [plan for plan in plans if isinstance(plan, UnitPlan)]
+        progress.add_total(sum(plan.cost() for plan in scorable) * n_expected / len(plans))
+        scores = self._run(scorable, progress)
+        conditions, time_s = np.unique(trials["condition"].values), trials["time"].values
+        answers = []
+        for position, plan in enumerate(plans):
+            name = str(trials["unit"].values[position])
+            if isinstance(plan, str):
+                warnings.warn(f"unit {name} has {plan}.", DataWarning, stacklevel=3)
+                answers.append(_Answer(silent_summary(name, unit_trials(trials, position), plan)))
+                continue
+            unit = unit_summary(plan, scores[name], self.options)
+            unit |= {"truth": known_truth(trials.isel(unit=position), unit["verdict"])}
+            panel = unit_panel(scores[name], conditions, time_s)
+            answers.append(_Answer(unit, unit_evidence(plan, scores[name]), panel))
+        return answers
+
+    def _plan(self, trials: xr.Dataset) -> list[UnitPlan | str]:
+        """Plan the work of every unit; for a unit that cannot be scored, say what it has instead."""
+        options = self.options
+        fold = assign_folds(trials["condition"].values, options.n_folds, order=options.fold_order, seed=self.seed)
+        plans: list[UnitPlan | str] = []
+        for position in range(trials.sizes["unit"]):
+            data = unit_trials(trials, position)
+            if not data.spikes_per_trial.sum():
+                plans.append("no spike in any scored bin")
+                continue
+            if not all(data.scored[fold != k].any() for k in range(options.n_folds)):
+                plans.append("no observed bin in the training trials of a fold")
+                continue
+            likelihood_code(options.likelihood, data.counts)
+            name = str(trials["unit"].values[position])
+            case = UnitCase(name=name, trials=data, fold=fold, seed=self.seed, likelihood=options.likelihood)
+            plans.append(UnitPlan(case, self.models, options, self.code))
+        return plans
+
+    def _run(self, plans: list[UnitPlan], progress: Progress) -> dict[str, UnitScores]:
+        """Run both stages of a chunk's work; give the scores by unit name."""
+        results = run_all([work for plan in plans for work in plan.fits()], self.store, self.n_workers, progress)
+        surrogates = [work for plan in plans for work in plan.surrogates(results)]
+        results |= run_all(surrogates, self.store, self.n_workers, progress)
+        return {plan.case.name: plan.collect(results) for plan in plans}
+
+
+def _assemble(parts: dict[str, Any], scored: list[_Answer], template: xr.Dataset) -> Comparison:
     """Put together what was found on the units, and what that says of the population."""
-    if not done:
+    if not scored:
         raise DataError(
             "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
         )
     population = population_summary(parts["units"])
-    plans, scores = (list(each) for each in zip(*done, strict=True))
+    evidence = [answer.evidence for answer in scored]
     summary = {
         "recording": parts["recording"],
         "settings": parts["settings"],
-        "controls": control_summary(plans, scores),
+        "controls": control_summary(evidence),
         "units": parts["units"],
         "population": population,
         "verdict_sentence": verdict_sentence(population["verdicts"], len(parts["units"])),
     }
     # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
     attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}
-    table = score_dataset(scores, [*summary["settings"]["rungs"], "history"], attrs, template)
-    return Comparison(scores=table, summary=summary, panels=join_panels(panels))
+    table = score_dataset(evidence, [*summary["settings"]["rungs"], "history"], attrs, template)
+    return Comparison(scores=table, summary=summary, panels=join_panels([answer.panel for answer in scored]))
 
 
 def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
@@ -258,33 +318,6 @@ def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
         left = condition[fold != k]
         if left.size < 2 or validation_split(left).all():
             raise DataError(f"{n_trials} trials in {options.n_folds} folds leave too few to train on.")
-
-
-def _plan_chunk(trials, models, options, seed, code) -> list[UnitPlan | str]:
-    """Plan the work of every unit; for a unit that cannot be scored, say what it has instead."""
-    fold = assign_folds(trials["condition"].values, options.n_folds, order=options.fold_order, seed=seed)
-    plans: list[UnitPlan | str] = []
-    for position in range(trials.sizes["unit"]):
-        data = unit_trials(trials, position)
-        if not data.spikes_per_trial.sum():
-            plans.append("no spike in any scored bin")
-            continue
-        if not all(data.scored[fold != k].any() for k in range(options.n_folds)):
-            plans.append("no observed bin in the training trials of a fold")
-            continue
-        likelihood_code(options.likelihood, data.counts)
-        name = str(trials["unit"].values[position])
-        case = UnitCase(name=name, trials=data, fold=fold, seed=seed, likelihood=options.likelihood)
-        plans.append(UnitPlan(case, models, options, code))
-    return plans
-
-
-def _run_chunk(plans: list[UnitPlan], store: Store | None, n_workers: int, progress: Progress) -> dict[str, UnitScores]:
-    """Run both stages of a chunk's work; give the scores by unit name."""
-    results = run_all([work for plan in plans for work in plan.fits()], store, n_workers, progress)
-    surrogates = [work for plan in plans for work in plan.surrogates(results)]
-    results |= run_all(surrogates, store, n_workers, progress)
-    return {plan.case.name: plan.collect(results) for plan in plans}
 
 
 def _describe_settings(models, options: CompareOptions, seed: int, trials: xr.Dataset) -> dict[str, Any]:

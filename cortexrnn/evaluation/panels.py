@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cortexrnn.evaluation.evidence import UnitEvidence
 from cortexrnn.evaluation.plan import UnitScores
 from cortexrnn.evaluation.work import AGE_WINDOW_S
 
@@ -86,7 +87,7 @@ def join_panels(panels: list[xr.Dataset]) -> xr.Dataset:
 
 
 def score_dataset(
-    scores: list[UnitScores], rungs: list[str], attrs: dict[str, Any], trial_coords: xr.Dataset
+    evidence: list[UnitEvidence], rungs: list[str], attrs: dict[str, Any], trial_coords: xr.Dataset
 ) -> xr.Dataset:
     """Give the held-out log-likelihood with dims (rung, seed, unit, trial); the fold is a coordinate of trial.
 
@@ -95,20 +96,20 @@ def score_dataset(
     ValueError
         Never for scores of one comparison, whose shapes agree.
     """
-    values = np.array([[unit.log_likelihood[name] for unit in scores] for name in rungs])
-    n_spikes = np.array([unit.case.trials.spikes_per_trial for unit in scores])
+    values = np.array([[unit.log_likelihood[name] for unit in evidence] for name in rungs])
+    n_spikes = np.array([unit.n_spikes for unit in evidence])
     return xr.Dataset(
         {
             "log_likelihood": (("rung", "unit", "seed", "trial"), values, {"units": "nat"}),
             "n_spikes": (("unit", "trial"), n_spikes),
-            "history_choice": (("unit", "fold"), [unit.chosen for unit in scores]),
+            "history_choice": (("unit", "fold"), [unit.chosen for unit in evidence]),
         },
         coords={
             "rung": rungs,
-            "unit": [unit.case.name for unit in scores],
+            "unit": [unit.name for unit in evidence],
             "seed": np.arange(values.shape[2]),
             "trial": trial_coords["trial"].values,
-            "trial_fold": ("trial", scores[0].case.fold),
+            "trial_fold": ("trial", evidence[0].fold),
             "condition": ("trial", trial_coords["condition"].values),
         },
         attrs=attrs,

@@ -22,7 +22,6 @@ from cortexrnn.evaluation.work import (
     fold_work,
     panel_work,
     surrogate_work,
-    timescale_work,
 )
 from cortexrnn.numerics.streams import stream
 from cortexrnn.runs.executor import Arrays, Work
@@ -31,7 +30,7 @@ from cortexrnn.runs.store import array_key, content_key
 # M3 over M1, in bits per spike, from which on surrogates must carry the gain that exchanged trials lose.
 _NEGLIGIBLE_GAIN = 0.001
 _CONTROL_EXCHANGES = 5
-_MICROSECONDS_A_BIN = {"fold": 3.0, "timescale": 2.0, "panel": 1.0, "surrogate": 5.0, "network": 4.0}
+_MICROSECONDS_A_BIN = {"fold": 4.0, "panel": 1.0, "surrogate": 5.0, "network": 4.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -118,10 +117,9 @@ class UnitPlan:
         }
 
     def fits(self) -> list[Work]:
-        """Give the work of the first stage: folds, time scales, figures, networks."""
+        """Give the work of the first stage: folds, figures, networks."""
         folds = range(self.case.n_folds)
         works = [self._work("fold", functools.partial(fold_work, self.case, self.plain, k), k) for k in folds]
-        works += [self._work("timescale", functools.partial(timescale_work, self.case, self.glm, k), k) for k in folds]
         works.append(self._work("panel", functools.partial(panel_work, self.case, self.plain, self.glm)))
         if self.networks:
             for seed in range(self.options.n_seeds):
@@ -186,7 +184,7 @@ class UnitPlan:
         age_expected["history"] = self._expected_of_choice(found, trained, choice, n_seeds)
         timescale = np.empty((len(TIMESCALE_WINDOWS_S), self.case.fold.size))
         for k in folds:
-            timescale[:, self.case.fold == k] = results[self._key("timescale", k)]["log_likelihood"]
+            timescale[:, self.case.fold == k] = found[k]["timescale"]
         kind = self.surrogate_kind(results)
         surrogates = [results[self._key("surrogate", kind, b)] for b in range(self.options.n_surrogates)]
         exchanged = surrogates

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.evaluation.evidence import UnitEvidence
 from cortexrnn.evaluation.ladder import CONTROL, CUT
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
@@ -167,21 +168,17 @@ def _population_sentence(values: np.ndarray, interval: list[float] | None) -> st
     )
 
 
-def control_summary(plans: list[UnitPlan], scores: list[UnitScores]) -> dict[str, Any]:
+def control_summary(evidence: list[UnitEvidence]) -> dict[str, Any]:
     """Summarise the controls: gain of M5 over M3 on exchanged trials, and the leak probe."""
-    exchanged = []
-    for plan, unit in zip(plans, scores, strict=True):
-        for surrogate in unit.exchanged:
-            _, glm, control = plan.surrogate_gain(surrogate)
-            exchanged.append(gain_interval(glm, control, surrogate["n_spikes"], unit.case.n_folds).value)
+    exchanged = [gain for unit in evidence for gain in unit.exchange_gains]
     values = np.array([value for value in exchanged if math.isfinite(value)])
     mean, interval = None, None
     if values.size > 1:
         mean = float(values.mean())
         reach = float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
         interval = [mean - reach, mean + reach]
-    leaking = sorted({name for unit in scores for name in unit.leaking})
-    n_probes = sum(unit.n_leak_probes for unit in scores)
+    leaking = sorted({name for unit in evidence for name in unit.leaking})
+    n_probes = sum(unit.n_leak_probes for unit in evidence)
     return {
         "trial_exchange_bits_per_spike": mean,
         "trial_exchange_ci": interval,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
-from cortexrnn.encoding.gain import CausalGain
+from cortexrnn.encoding.gain import CausalGain, FittedGain
 from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
 from cortexrnn.encoding.likelihood import LIKELIHOODS, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
@@ -23,7 +24,7 @@ SIMULATED = "simulated from M3"
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class UnitCase:
     """One unit under comparison.
 
@@ -52,6 +53,11 @@ class UnitCase:
         """Number of folds."""
         return int(self.fold.max()) + 1
 
+    @functools.cached_property
+    def null(self) -> FittedGain:
+        """The unit without history, fitted to all trials: what surrogates are simulated from."""
+        return CausalGain().fit(self.trials)
+
 
 class FoldFits:
     """Fits of many rungs to one training set, sharing every rung below them.
@@ -71,6 +77,11 @@ class FoldFits:
         """Give the fitted rung and its log mu of the test trials."""
         fitted, _, on_test = self._fit(rung)
         return fitted, on_test
+
+    def fit_with_ridge(self, glm: HistoryGLM, ridge: float) -> np.ndarray:
+        """Fit a history GLM with a given ridge and give its log mu of the test trials."""
+        below, train_log_mu, test_log_mu = self._fit(glm.baseline)
+        return glm.fit_with_ridge(self.train, below, train_log_mu, ridge).extend(self.test, test_log_mu)
 
     def _fit(self, rung: Rung) -> tuple[Fitted, np.ndarray, np.ndarray]:
         """Fit a rung once, on the rung below it."""
@@ -94,7 +105,9 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
     dict of ndarray
         ``log_likelihood`` (n_rungs, n_test); ``validation`` (n_rungs,), NaN for rungs without
         history; ``age_expected`` (n_rungs, n_steps) and ``age_spikes`` (n_steps,), expected and
-        observed spikes of the test trials by bins since the last spike; ``leaks`` (n_rungs,) bool.
+        observed spikes of the test trials by bins since the last spike; ``leaks`` (n_rungs,) bool;
+        ``timescale`` (n_windows, n_test), scores of history GLMs of growing windows
+        (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs.
     """
     train, test = case.trials.take(case.fold != k), case.trials.take(case.fold == k)
     fits = FoldFits(train, test)
@@ -112,24 +125,16 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         rows["validation"].append(fitted.validation_log_likelihood if rung.sees_history else np.nan)
         rows["age_expected"].append(expected.sum(axis=0))
         rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
+    if "M5" in rungs:
+        rows["timescale"] = [trial_log_likelihood(test, log_mu, likelihood) for log_mu in _by_window(fits, rungs["M5"])]
     return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes}
 
 
-def timescale_work(case: UnitCase, glm: HistoryGLM, k: int) -> Arrays:
-    """Score fold `k` under history GLMs of growing windows, with the ridge chosen for the longest.
-
-    Returns
-    -------
-    dict of ndarray
-        ``log_likelihood``, shape (n_windows, n_test), in the order of `TIMESCALE_WINDOWS_S`.
-    """
-    fits = FoldFits(case.trials.take(case.fold != k), case.trials.take(case.fold == k))
-    full, _ = fits.fit(glm)
-    rows = []
-    for window_s in TIMESCALE_WINDOWS_S:
-        rung = replace(glm, history_s=max(window_s, case.trials.bin_s), ridges=(full.ridge,))
-        rows.append(trial_log_likelihood(fits.test, fits.fit(rung)[1], LIKELIHOODS[case.likelihood]))
-    return {"log_likelihood": np.array(rows)}
+def _by_window(fits: FoldFits, glm: HistoryGLM) -> list[np.ndarray]:
+    """Give log mu of the test trials under history GLMs of growing windows."""
+    ridge = fits.fit(glm)[0].ridge
+    windows_s = [max(window_s, fits.train.bin_s) for window_s in TIMESCALE_WINDOWS_S]
+    return [fits.fit_with_ridge(replace(glm, history_s=window_s), ridge) for window_s in windows_s]
 
 
 def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int) -> Arrays:
@@ -141,12 +146,12 @@ def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int)
         ``log_likelihood`` (n_rungs, n_trials), ``validation`` (n_folds, n_rungs) and ``n_spikes``
         (n_trials,) of the surrogate.
     """
-    surrogate = replace(case, trials=_make_surrogate(case, kind, b))
+    trials = _make_surrogate(case, kind, b)
     log_likelihood = np.empty((len(rungs), case.fold.size))
     validation = np.full((case.n_folds, len(rungs)), np.nan)
     for k in range(case.n_folds):
         is_test = case.fold == k
-        fits = FoldFits(surrogate.trials.take(~is_test), surrogate.trials.take(is_test))
+        fits = FoldFits(trials.take(~is_test), trials.take(is_test))
         for j, rung in enumerate(rungs.values()):
             fitted, log_mu = fits.fit(rung)
             log_likelihood[j, is_test] = trial_log_likelihood(fits.test, log_mu, LIKELIHOODS[case.likelihood])
@@ -155,7 +160,7 @@ def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int)
     return {
         "log_likelihood": log_likelihood,
         "validation": validation,
-        "n_spikes": surrogate.trials.spikes_per_trial,
+        "n_spikes": trials.spikes_per_trial,
     }
 
 
@@ -199,7 +204,7 @@ def _make_surrogate(case: UnitCase, kind: str, b: int) -> UnitTrials:
     if kind == EXCHANGED:
         counts = exchange_trials(trials.counts, trials.observed, trials.condition, rng)
         return trials._replace(counts=counts)
-    fitted = CausalGain().fit(trials)
+    fitted = case.null
     gain = np.ones(trials.n_trials)
     if fitted.variance > 0.0:
         gain = rng.gamma(1.0 / fitted.variance, fitted.variance, trials.n_trials)

@@ -38,7 +38,7 @@ _RUNG_METHODS: dict[str, str] = {
     "M2": "M2, M1 times a slow drift over trials (natural spline)",
     "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
     "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
-    "M5": "M5, a GLM with M3 as offset and the unit's spike history on raised cosines",
+    "M5": "M5, a GLM with M3 as offset and the unit's spike history on raised cosines and single bins up to 5 ms",
     "M6cut": "M6cut, the network of M6 with its spike input set to zero (control)",
     "M6": "M6, a gated recurrent network on top of log M3 with the unit's own spikes as input",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from cortexrnn.encoding import Constant
+from cortexrnn.encoding.arrays import unit_trials
 from cortexrnn.errors import DataError, DataWarning, OptionError
 from cortexrnn.evaluation import CompareOptions, RunSettings, compare, gain_interval, ladder
 from cortexrnn.evaluation.ladder import QUICK_RUNGS
@@ -124,6 +127,25 @@ def test_a_unit_is_answered_the_same_alone_and_among_others():
     )
     assert every.summary["units"][8] == alone.summary["units"][0]
     assert [unit["unit"] for unit in every.summary["units"]] == [str(u) for u in range(9)]
+
+
+def test_trials_of_units_that_are_answered_are_let_go(monkeypatch):
+    """Oracle: weak references to every unit's counts; eight units are worked on at once."""
+    n_units = 20
+    trials = draw(n_units, n_trials=8)
+    module = importlib.import_module("cortexrnn.evaluation.compare")
+    counts, n_alive = [], []
+
+    def watched(*arguments):
+        unit = unit_trials(*arguments)
+        counts.append(weakref.ref(unit.counts))
+        n_alive.append(sum(ref() is not None for ref in counts))
+        return unit
+
+    monkeypatch.setattr(module, "unit_trials", watched)
+    run(trials, options=CompareOptions(n_surrogates=0, n_folds=2), models=ladder([]))
+    assert len(counts) == n_units
+    assert max(n_alive) == 8
 
 
 def test_no_rung_leaks(comparison):

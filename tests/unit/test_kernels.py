@@ -11,7 +11,6 @@ import pytest
 from cortexrnn.encoding.basis import history_basis
 from cortexrnn.encoding.kernels import (
     BLOCK,
-    column_sizes,
     design_pass,
     history_design,
     history_effect,
@@ -144,24 +143,6 @@ def test_inputs_are_left_as_they_were(regression):
     history_pass(weights, history_design(unit, basis, MEAN), unit.counts, unit.scored, log_mu, mask, POISSON)
     for array, kept in zip((unit.counts, log_mu, weights), before, strict=True):
         np.testing.assert_array_equal(array, kept)
-
-
-def test_column_sizes_are_root_mean_squares_whatever_the_unit():
-    rng = np.random.default_rng(5)
-    columns = np.column_stack([rng.normal(size=1000), np.zeros(1000), np.full(1000, 3.0)])
-    expected = np.sqrt((columns**2).mean(axis=0))
-    # Squares of 1e200 and of 1e-200 do not exist in double precision.
-    for unit in (1.0, 1e200, 1e-200):
-        np.testing.assert_allclose(column_sizes(unit * columns), unit * expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_the_size_of_a_column_that_is_not_finite_is_not_finite(bad):
-    columns = np.ones((7, 2))
-    columns[3, 1] = bad
-    sizes = column_sizes(columns)
-    assert sizes[0] == 1.0
-    assert not np.isfinite(sizes[1])
 
 
 def test_thinned_blocks_are_every_third_of_all_trials_in_order():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cortexrnn.evaluation.evidence import UnitEvidence
 from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
 from cortexrnn.evaluation.plan import UnitScores
 from cortexrnn.evaluation.work import EXCHANGED, UnitCase
@@ -111,8 +112,23 @@ def test_joined_panels_keep_each_units_spikes(make_unit, counts, panel):
     assert not join_panels([]).data_vars
 
 
-def test_scores_of_all_units_become_one_labelled_array(make_unit, counts):
-    units = [make_scores(make_unit, counts, "a"), make_scores(make_unit, counts, "b")]
+def make_evidence(name):
+    """Evidence of a unit of four trials and two seeds."""
+    rows = -np.arange(8.0).reshape(2, 4)
+    return UnitEvidence(
+        name=name,
+        log_likelihood={"M0": rows, "M1": rows / 2.0},
+        n_spikes=np.array([3, 1, 3, 0]),
+        fold=np.array([0, 0, 1, 1]),
+        chosen=["M5", "M4"],
+        exchange_gains=[],
+        leaking=[],
+        n_leak_probes=0,
+    )
+
+
+def test_scores_of_all_units_become_one_labelled_array():
+    units = [make_evidence("a"), make_evidence("b")]
     trials = make_trials(
         np.zeros((4, 60, 1), dtype=np.uint16),
         observed=np.ones((4, 60, 1), dtype=bool),

@@ -49,9 +49,9 @@ def kinds(works):
 def test_every_fold_seed_and_surrogate_is_a_unit_of_work(case):
     plan = make_plan(case, with_networks=True)
     works = plan.fits()
-    assert kinds(works) == {"ladder": 3, "timescales": 3, "figures": 1, "networks": 6}
+    assert kinds(works) == {"ladder": 3, "figures": 1, "networks": 6}
     assert len({work.key for work in works}) == len(works)
-    assert kinds(make_plan(case).fits()) == {"ladder": 3, "timescales": 3, "figures": 1}
+    assert kinds(make_plan(case).fits()) == {"ladder": 3, "figures": 1}
 
 
 def test_keys_depend_on_everything_that_changes_a_number(case):
@@ -105,8 +105,8 @@ def fake_results(plan, scores_of_fold, validation):
             "age_expected": np.tile(0.5 + np.arange(n_rungs)[:, None], (1, 102)),
             "age_spikes": np.ones(102),
             "leaks": np.zeros(n_rungs, dtype=bool),
+            "timescale": np.zeros((8, n_test)),
         }
-        results[plan._key("timescale", k)] = {"log_likelihood": np.zeros((8, n_test))}
     results[plan._key("panel")] = {}
     for kind in (EXCHANGED, SIMULATED):
         for b in range(plan.options.n_surrogates):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cortexrnn.encoding.poisson import fit_poisson
+from cortexrnn.encoding.poisson import _column_sizes, fit_poisson
 from cortexrnn.errors import DataError, NumericalError, NumericalWarning, OptionError
 
 # Newton stops within 1e-10 nats of the maximum: sqrt(2e-10 / 200 spikes) in a log rate.
@@ -177,3 +177,21 @@ def test_duplicated_data_keep_coefficients_and_halve_variances():
 def test_what_cannot_be_fitted_is_refused(design, counts, options, error, message):
     with pytest.raises(error, match=message):
         fit_poisson(design, counts, **options)
+
+
+def test_column_sizes_are_root_mean_squares_whatever_the_unit():
+    rng = np.random.default_rng(5)
+    columns = np.column_stack([rng.normal(size=1000), np.zeros(1000), np.full(1000, 3.0)])
+    expected = np.sqrt((columns**2).mean(axis=0))
+    # Squares of 1e200 and of 1e-200 do not exist in double precision.
+    for unit in (1.0, 1e200, 1e-200):
+        np.testing.assert_allclose(_column_sizes(unit * columns), unit * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_size_of_a_column_that_is_not_finite_is_not_finite(bad):
+    columns = np.ones((7, 2))
+    columns[3, 1] = bad
+    sizes = _column_sizes(columns)
+    assert sizes[0] == 1.0
+    assert not np.isfinite(sizes[1])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from cortexrnn.evaluation.evidence import unit_evidence
 from cortexrnn.evaluation.ladder import ladder
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
@@ -174,7 +175,7 @@ def test_without_surrogates_nothing_matters(case, plan):
     unit = unit_summary(plan, scores, OPTIONS)
     assert unit["verdict"] == "inconclusive"
     assert unit["surrogate_p"] is None
-    assert control_summary([plan], [scores])["trial_exchange_bits_per_spike"] is None
+    assert control_summary([unit_evidence(plan, scores)])["trial_exchange_bits_per_spike"] is None
 
 
 @pytest.mark.parametrize(("spikes_per_trial", "is_reported"), [(1, False), (2, True)])
@@ -240,23 +241,37 @@ def test_every_summary_has_the_same_keys(case, plan, make_unit):
 
 def test_control_is_the_mean_over_exchanges_with_its_interval(case, plan):
     """Oracle: t interval of the gains by hand; the alarm rings where its lower end exceeds .003."""
-    gains = (0.001, 0.003, 0.002)
-    control = control_summary([plan], [make_scores(case, plan, LEVEL, surrogate_gains=gains)])
+
+    def controls(gains):
+        return control_summary([unit_evidence(plan, make_scores(case, plan, LEVEL, surrogate_gains=gains))])
+
+    control = controls((0.001, 0.003, 0.002))
     assert control["trial_exchange_bits_per_spike"] == pytest.approx(0.002, rel=1e-9)
     # Student's t with 2 degrees of freedom at .975 is 4.30265.
     reach = 4.30265 * 0.001 / np.sqrt(3.0)
     np.testing.assert_allclose(control["trial_exchange_ci"], [0.002 - reach, 0.002 + reach], rtol=1e-5)
     assert (control["n_trial_exchanges"], control["alarm"], control["leak_probe"]) == (3, False, "passed")
-    loud = control_summary([plan], [make_scores(case, plan, LEVEL, surrogate_gains=(0.02, 0.021, 0.019))])
-    assert loud["alarm"]
-    quiet = control_summary([plan], [make_scores(case, plan, LEVEL, surrogate_gains=(-0.02, -0.021, -0.019))])
-    assert not quiet["alarm"]
+    assert controls((0.02, 0.021, 0.019))["alarm"]
+    assert not controls((-0.02, -0.021, -0.019))["alarm"]
 
 
 def test_a_leak_rings_the_alarm_and_is_named(case, plan):
     scores = replace(make_scores(case, plan, LEVEL), leaking=["M5"])
-    control = control_summary([plan], [scores])
+    control = control_summary([unit_evidence(plan, scores)])
     assert (control["leak_probe"], control["leaking"], control["alarm"]) == ("failed", ["M5"], True)
+
+
+def test_evidence_holds_the_reported_rungs_and_the_exchanges_but_no_trials(case, plan):
+    """Oracle: the scores that it was taken from; M5 over M3 of two exchanges by construction."""
+    scores = make_scores(case, plan, LEVEL, surrogate_gains=(0.1, -0.05))
+    evidence = unit_evidence(plan, scores)
+    assert list(evidence.log_likelihood) == ["M0", "M1", "M3", "M5", "history"]
+    for name, values in evidence.log_likelihood.items():
+        np.testing.assert_array_equal(values, scores.log_likelihood[name])
+    np.testing.assert_allclose(evidence.exchange_gains, [0.1, -0.05], rtol=1e-12)
+    np.testing.assert_array_equal(evidence.n_spikes, [5] * N_TRIALS)
+    shapes = {np.shape(value) for value in asdict(evidence).values() if isinstance(value, np.ndarray)}
+    assert shapes == {(N_TRIALS,)}
 
 
 def summarised(verdict, value):

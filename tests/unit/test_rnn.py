@@ -21,6 +21,7 @@ from cortexrnn.encoding.rnn import RNN, initial_weights, train_network
 from cortexrnn.encoding.rnn_kernels import Learner, as_network, empty_workspace, train_epoch
 from cortexrnn.encoding.rnn_tiles import cut_pieces, measure_inputs, raw_inputs, to_lanes
 from cortexrnn.errors import DataError, NumericalError, OptionError
+from cortexrnn.evaluation.scores import gain_interval
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.training.adam import init_adam
@@ -299,24 +300,31 @@ def test_kernels_have_one_specialisation(bursts):
 
 
 def _held_out(trials, rungs, n_folds=5):
-    """Held-out log-likelihood in bits per spike over the first rung's, all rungs on the same baseline fits."""
+    """Held-out log-likelihood of every rung and trial, all rungs on the same baseline fits; None is M3 itself."""
     fold = assign_folds(trials.condition, n_folds)
-    total = np.zeros(len(rungs))
+    scores = np.zeros((len(rungs), trials.n_trials))
     for k in range(n_folds):
         train, test = trials.take(fold != k), trials.take(fold == k)
         below = CausalGain().fit(train)
         on_train, on_test = below.on_training(train, below.below.log_mu(train)), below.log_mu(test)
         for j, rung in enumerate(rungs):
             log_mu = on_test if rung is None else rung.fit_on(train, below, on_train).extend(test, on_test)
-            total[j] += trial_log_likelihood(test, log_mu).sum()
-    return (total - total[0]) / trials.spikes_per_trial.sum() / np.log(2.0)
+            scores[j, fold == k] = trial_log_likelihood(test, log_mu)
+    return scores
+
+
+def _gain(scores, control, trials):
+    """The package's interval, in bits per spike."""
+    return gain_interval(scores, control, trials.spikes_per_trial, 5)
 
 
 @pytest.mark.slow
 def test_history_that_is_no_sum_of_effects_is_won_by_the_network():
     trials = _trials(_bursty(60, 1500, seed=7), n_burn_in=500)
-    _, glm, network = _held_out(trials, [None, HistoryGLM(), RNN()])
-    assert network - glm > 0.05
+    glm, network = _held_out(trials, [HistoryGLM(), RNN()])
+    gain = _gain(network, glm, trials)
+    assert gain.value > 0.05
+    assert gain.low > 0.0
 
 
 @pytest.mark.slow
@@ -324,10 +332,10 @@ def test_without_history_neither_network_gains_or_loses():
     rng = np.random.default_rng(8)
     rate = 0.02 * (1.0 + np.exp(-0.5 * ((np.arange(1500) - 900) / 60.0) ** 2))
     trials = _trials(rng.random((60, 1500)) < rate, n_burn_in=500)
-    _, network, cut = _held_out(trials, [None, RNN(), RNN(uses_own_spikes=False)])
+    m3, network, cut = _held_out(trials, [None, RNN(), RNN(uses_own_spikes=False)])
     # The standard error of a gain of nothing with 1300 spikes is a few thousandths.
-    assert abs(network) < 0.02
-    assert abs(cut) < 0.02
+    assert abs(_gain(network, m3, trials).value) < 0.02
+    assert abs(_gain(cut, m3, trials).value) < 0.02
 
 
 @pytest.mark.slow
@@ -342,7 +350,6 @@ def test_antennal_lobe_neuron_reaches_what_an_independent_network_reached():
     trials = _trials(counts)
     m3, glm, network, cut = _held_out(trials, [None, HistoryGLM(), RNN(), RNN(uses_own_spikes=False)])
     # Over M3, which has 0.56 bits/spike: an independent GRU of the same size had 0.61, a history GLM 0.52.
-    assert m3 == 0.0
-    assert network > 0.61
-    assert network > glm + 0.1
-    assert abs(cut) < 0.02
+    assert _gain(network, m3, trials).value > 0.61
+    assert _gain(network, glm, trials).value > 0.1
+    assert abs(_gain(cut, m3, trials).value) < 0.02

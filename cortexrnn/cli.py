@@ -105,7 +105,7 @@ def compare(file: str | None, **given: Any) -> None:
     run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=sys.stderr.isatty())
     result = cx.compare(recording, models=models, seed=given["seed"], options=options, run=run, **alignment)
     result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
-    page = result.save(folder)
+    page = result.save(folder, shows_progress=run.shows_progress)
     click.echo(json.dumps(result.summary, indent=2, allow_nan=False) if as_json else f"{result}\n\nReport: {page}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,6 +17,7 @@ from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_ef
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
+from cortexrnn.errors import NumericalWarning
 from cortexrnn.spikes.folds import validation_split
 
 _INTERCEPT_PRECISION = 1e-6
@@ -94,6 +96,13 @@ class HistoryGLM(Rung):
         trials = problem.trials
         everyone = np.ones(trials.n_trials, bool)
         optimum = problem.maximise(everyone, start, ridge, self.tolerance_nats)
+        if not optimum.is_converged:
+            warnings.warn(
+                f"the history GLM stopped with an expected gain of {optimum.decrement:.2g} nats left "
+                f"(wanted {self.tolerance_nats:.2g}); a stronger ridge makes it converge.",
+                NumericalWarning,
+                stacklevel=2,
+            )
         effect = problem.effect(optimum.weights, everyone)
         return FittedHistoryGLM(
             below=below,

@@ -144,7 +144,7 @@ def compare(
             trials = next(chunks, None)
     units = [answer.summary for answer in answers]
     parts = {
-        "recording": source.describe(template, units),
+        "recording": source.describe(template, answers),
         "settings": _describe_settings(models, options, seed, template),
         "units": units,
     }
@@ -188,7 +188,7 @@ class _Source:
         for first in range(0, self.n_units, _UNITS_AT_ONCE):
             yield self.load(list(range(first, min(first + _UNITS_AT_ONCE, self.n_units))))
 
-    def describe(self, trials: xr.Dataset, units: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, trials: xr.Dataset, answers: list[_Answer]) -> dict[str, Any]:
         """Describe the recording for the summary."""
         scored = trials["time"].values[trials["scored"].values]
         bin_s = float(trials.attrs["bin_s"])
@@ -198,7 +198,7 @@ class _Source:
             "sha256": str(trials.attrs.get("sha256", "")),
             "n_units": self.n_units,
             "n_trials": trials.sizes["trial"],
-            "n_spikes": sum(unit["n_spikes"] for unit in units),
+            "n_spikes": sum(answer.summary["n_spikes"] for answer in answers),
             "duration_s": float(trials["observed"].values[:, trials["scored"].values, 0].sum() * bin_s),
             "bin_s": bin_s,
             "window_s": [float(scored[0]), float(np.round(scored[-1] + bin_s, 9))],
@@ -206,7 +206,7 @@ class _Source:
             "is_stimulus_locked": is_stimulus_locked(trials),
             "session_s": [float(start_s.min()), float(start_s.max())],
             "conditions": [str(value) for value in np.unique(trials["condition"].values)],
-            "n_multi_spike_bins": int(trials.attrs.get("n_multi_spike_bins", 0)),
+            "n_multi_spike_bins": sum(answer.n_multi_spike_bins for answer in answers),
             "clock": str(trials.attrs.get("clock", "session")),
             "notes": [str(note) for note in self.attrs.get("notes", [])],
         }
@@ -217,6 +217,7 @@ class _Answer:
     """All that is kept of a unit; evidence and panel are None where it could not be scored."""
 
     summary: dict[str, Any]
+    n_multi_spike_bins: int
     evidence: UnitEvidence | None = None
     panel: xr.Dataset | None = None
 
@@ -242,17 +243,19 @@ class _Job:
         progress.add_total(sum(plan.cost() for plan in scorable) * n_expected / len(plans))
         scores = self._run(scorable, progress)
         conditions, time_s = np.unique(trials["condition"].values), trials["time"].values
+        crowded = (trials["counts"].values > 1).sum(axis=(0, 1)).tolist()
         answers = []
         for position, plan in enumerate(plans):
             name = str(trials["unit"].values[position])
             if isinstance(plan, str):
                 warnings.warn(f"unit {name} has {plan}.", DataWarning, stacklevel=3)
-                answers.append(_Answer(silent_summary(name, unit_trials(trials, position), plan)))
+                silent = silent_summary(name, unit_trials(trials, position), plan)
+                answers.append(_Answer(silent, crowded[position]))
                 continue
             unit = unit_summary(plan, scores[name], self.options)
             unit |= {"truth": known_truth(trials.isel(unit=position), unit["verdict"])}
             panel = unit_panel(scores[name], conditions, time_s)
-            answers.append(_Answer(unit, unit_evidence(plan, scores[name]), panel))
+            answers.append(_Answer(unit, crowded[position], unit_evidence(plan, scores[name]), panel))
         return answers
 
     def _plan(self, trials: xr.Dataset) -> list[UnitPlan | str]:

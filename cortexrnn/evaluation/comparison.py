@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from cortexrnn.report import methods_paragraph, screen_summary, units_table, write_report
-from cortexrnn.runs.files import atomic_write
+from cortexrnn.runs.files import atomic_write, sweep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,13 +52,15 @@ class Comparison:
         """Write the report as one self-contained page."""
         return write_report(path, self.summary, self.panels)
 
-    def save(self, folder: str | os.PathLike) -> Path:
+    def save(self, folder: str | os.PathLike, *, shows_progress: bool = False) -> Path:
         """Write report, summary, table, scores, methods and figures into a folder.
 
         Parameters
         ----------
         folder : path
             Created if it is not there; files of the same names are replaced, each atomically.
+        shows_progress : bool
+            Whether to count the units drawn on the error stream.
 
         Returns
         -------
@@ -71,10 +73,15 @@ class Comparison:
             If the folder cannot be written to or the disk is full.
         """
         target = Path(folder)
+        sweep(target)
+        sweep(target / "figures")
         text = json.dumps(self.summary, indent=2, allow_nan=False) + "\n"
         atomic_write(target / "summary.json", text.encode())
         atomic_write(target / "units.csv", self.units.to_csv(index=False).encode())
         atomic_write(target / "methods.txt", (methods_paragraph(self.summary) + "\n").encode())
         # Made in memory: on a full disk the HDF5 library ends the whole process (2.0, SIGSEGV on closing).
         atomic_write(target / "scores.nc", bytes(self.scores.to_netcdf(engine="h5netcdf")))
-        return write_report(target / "report.html", self.summary, self.panels, figures_folder=target / "figures")
+        page, figures = target / "report.html", target / "figures"
+        return write_report(
+            page, self.summary, self.panels, figures_folder=figures, shows_progress=shows_progress
+        )

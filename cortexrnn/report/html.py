@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 from jinja2 import ChainableUndefined, Environment, PackageLoader, Undefined
 from markupsafe import Markup
+from tqdm import tqdm
 
 from cortexrnn.report import formats, text
 from cortexrnn.report.drawing import Drawing, draw_population, draw_units, save_drawing
@@ -25,6 +26,7 @@ def write_report(
     panels: xr.Dataset,
     *,
     figures_folder: str | Path | None = None,
+    shows_progress: bool = False,
 ) -> Path:
     """Write a comparison as one self-contained HTML page.
 
@@ -42,6 +44,8 @@ def write_report(
         `trial_condition` over ``trial``. Units that it lacks get no figures of their spikes.
     figures_folder : path, optional
         If given, every figure is also written there as an SVG file, without drawing it twice.
+    shows_progress : bool
+        Whether to count the units drawn on the error stream.
 
     Returns
     -------
@@ -54,7 +58,8 @@ def write_report(
         If the page or a figure cannot be written.
     """
     population = draw_population(summary)
-    groups = list(draw_units(summary, panels))
+    drawn = draw_units(summary, panels)
+    groups = list(tqdm(drawn, "drawing", len(summary["units"]), leave=False, disable=not shows_progress))
     if figures_folder is not None:
         for drawing in [*population, *(each for group in groups for each in group)]:
             save_drawing(figures_folder, drawing)

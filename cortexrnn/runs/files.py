@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cortexrnn.errors import FileAccessError, MissingFileError
 
+try:
+    import fcntl
+except ImportError:
+    # Windows has no such locks, and neither replaces nor removes a file that is open: nothing is swept there.
+    fcntl = None
+
+_TEMPORARY = re.compile(r"\..+\.cortexrnn-[0-9a-f]{8}\.tmp")
 _ADVICE = {
     errno.ENOSPC: "The disk is full: free some space and run the same command again; nothing finished is lost.",
     errno.EDQUOT: "The disk quota is used up: free some space and run the same command again.",
@@ -48,11 +57,12 @@ def atomic_path(path: str | os.PathLike, *, n_bytes: int | None = None) -> Itera
         If the folder cannot be written to or the disk is full; `path` is then untouched.
     """
     target = Path(path)
-    temporary = None
+    temporary = release = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        while release is None:
+            temporary = target.with_name(f".{target.name}.cortexrnn-{secrets.token_hex(4)}.tmp")
+            release = _make_locked(temporary)
         yield temporary
         _flush(temporary)
         os.replace(temporary, target)
@@ -65,6 +75,8 @@ def atomic_path(path: str | os.PathLike, *, n_bytes: int | None = None) -> Itera
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        if release is not None:
+            release()
 
 
 def atomic_write(path: str | os.PathLike, data: bytes) -> None:
@@ -86,6 +98,22 @@ def atomic_write(path: str | os.PathLike, data: bytes) -> None:
         file.write(data)
 
 
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove the temporary files that killed processes left in a folder; what cannot be removed stays.
+
+    Parameters
+    ----------
+    folder : path
+        Where `atomic_path` was used; folders in it are not looked into.
+    """
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        for path in Path(folder).iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                _remove_if_abandoned(path)
+
+
 def read_bytes(path: str | os.PathLike) -> bytes:
     """Read a whole file, or raise MissingFileError or FileAccessError."""
     try:
@@ -105,6 +133,35 @@ def sha256_of_file(path: str | os.PathLike) -> str:
         raise MissingFileError("the file does not exist.", where=str(path)) from error
     except OSError as error:
         raise explain(error, Path(path)) from error
+
+
+def _make_locked(path: Path) -> Callable[[], None] | None:
+    """Make a file and lock it; give what lets go of it, or None where a sweep came in between."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    if fcntl is None:
+        os.close(handle)
+        return lambda: None
+    # A file system that knows no locks refuses the sweep's as well, so nothing is swept there.
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    if path.exists():
+        return functools.partial(os.close, handle)
+    os.close(handle)
+    return None
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a temporary file that no living process holds."""
+    # The system gives up a lock when its process ends, however it ends, and not before: a file that can be
+    # locked has lost its owner. Age would not tell (a process may sleep for days), nor would a process id
+    # (ids are used again, and mean nothing on another machine or in another container).
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_WRONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(handle)
 
 
 def _flush(path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cortexrnn.runs.files import atomic_write, explain
+from cortexrnn.runs.files import atomic_write, explain, sweep
 
 _LEDGER = "ledger.jsonl"
 
@@ -59,6 +59,7 @@ class Store:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self._lock = threading.Lock()
+        self._is_swept = False
         self._digests = self._read_ledger()
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
@@ -86,6 +87,11 @@ class Store:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         data = buffer.getvalue()
+        with self._lock:
+            # Once is enough, and not on opening: who only reads a store leaves it as it is.
+            if not self._is_swept:
+                sweep(self.folder)
+                self._is_swept = True
         atomic_write(self.folder / f"{key}.npz", data)
         digest = hashlib.sha256(data).hexdigest()
         with self._lock:

@@ -47,9 +47,9 @@ class DoctorReport:
     units : pandas.DataFrame
         One row a unit: n_spikes, rate_hz, cv, isi_min_s, refractory_fraction (of intervals below 2 ms),
         n_duplicates (spikes within 5 us of the one before; left out of the three before),
-        fano (variance over mean of 60 s counts; NaN without five such windows), trend_z (z score of the
-        correlation of counts with trial or 60 s window number), dead_time_min_s (smallest dead time
-        that can be told from none with 80 % power).
+        fano (variance over mean of counts in trials with a stop, else in windows of 60 s; NaN without
+        five of them), trend_z (z score of the correlation of rates with the number of the trial or
+        window), dead_time_min_s (smallest dead time that can be told from none with 80 % power).
     findings : tuple of Finding
         In the order a reader should see them.
     """
@@ -65,7 +65,10 @@ class DoctorReport:
             f"{s['source'] or 'recording'}: {s['n_units']} units, {s['n_spikes']} spikes, {s['n_trials']} trials, "
             f"{s['duration_s']:.3f} s on the {s['clock']} clock",
             "",
-            self.units.to_string(max_rows=40, float_format=lambda value: f"{value:.4g}"),
+            # A column that is unknown in every unit says nothing.
+            self.units.dropna(axis="columns", how="all").to_string(
+                max_rows=40, float_format=lambda value: f"{value:.4g}", na_rep="-"
+            ),
             "",
             *(f"{finding.severity:>7}: {finding.text}" for finding in self.findings),
         ]
@@ -87,7 +90,7 @@ def doctor(recording: Recording) -> DoctorReport:
     Parameters
     ----------
     recording : Recording
-        The recording.
+        As it was read; trials and observed intervals are looked at where there are any.
 
     Returns
     -------
@@ -136,8 +139,10 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
     every_isi_s = _intervals_s(ticks, intervals, recording.tick_hz)
     isi_s = every_isi_s[every_isi_s >= SAME_SPIKE_S]
     rate_hz = ticks.size / observed_s if observed_s > 0 else np.nan
-    counts = _window_counts(recording, ticks, intervals)
-    is_drift_known = counts.size >= _DRIFT_WINDOWS and counts.mean() > 0
+    edges = _drift_windows(recording, intervals)
+    counts = np.searchsorted(ticks, edges[:, 1]) - np.searchsorted(ticks, edges[:, 0])
+    share = (edges[:, 1] - edges[:, 0]) / max(int((edges[:, 1] - edges[:, 0]).sum()), 1)
+    is_drift_known = counts.size >= _DRIFT_WINDOWS and counts.sum() > 0
     return {
         "n_spikes": int(ticks.size),
         "rate_hz": rate_hz,
@@ -145,8 +150,8 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
         "isi_min_s": float(isi_s.min()) if isi_s.size else np.nan,
         "refractory_fraction": float((isi_s < REFRACTORY_S).mean()) if isi_s.size else np.nan,
         "n_duplicates": int((every_isi_s < SAME_SPIKE_S).sum()),
-        "fano": float(counts.var(ddof=1) / counts.mean()) if is_drift_known else np.nan,
-        "trend_z": _trend_z(counts) if is_drift_known else np.nan,
+        "fano": _fano(counts, counts.sum() * share) if is_drift_known else np.nan,
+        "trend_z": _trend_z(counts / share) if is_drift_known else np.nan,
         "dead_time_min_s": float(-np.expm1(-_POWER_SPIKES / ticks.size) / rate_hz) if ticks.size else np.nan,
         "observed_s": observed_s,
     }
@@ -158,24 +163,39 @@ def _intervals_s(ticks: np.ndarray, intervals: np.ndarray, tick_hz: float) -> np
     return np.diff(ticks)[np.diff(piece) == 0] / tick_hz
 
 
-def _window_counts(recording: Recording, ticks: np.ndarray, intervals: np.ndarray) -> np.ndarray:
-    """Return spikes a trial on the synthetic clock, else spikes in whole windows of 60 s."""
+def _drift_windows(recording: Recording, intervals: np.ndarray) -> np.ndarray:
+    """Return [start, stop) ticks of the observed trials where they have a stop, else of whole windows of 60 s."""
     if recording.attrs.get("clock") == SYNTHETIC:
-        edges = intervals
-    else:
-        first, last = recording.span_ticks
-        width = round(_DRIFT_WINDOW_S * recording.tick_hz)
-        starts = first + np.arange((last - first) // width, dtype=np.int64) * width
-        edges = np.stack([starts, starts + width], axis=1)
-    return np.searchsorted(ticks, edges[:, 1]) - np.searchsorted(ticks, edges[:, 0])
+        return intervals[intervals[:, 1] > intervals[:, 0]]
+    first, last = recording.span_ticks
+    edges = np.empty((0, 2), dtype=np.int64)
+    if "stop_s" in recording.trials:
+        spans = recording.trials[["start_s", "stop_s"]].dropna().sort_values("start_s").to_numpy(dtype=float)
+        # Times that no tick can hold lie outside the recording like others.
+        spans = np.clip(spans, (first - 1) / recording.tick_hz, (last + 1) / recording.tick_hz)
+        edges = np.rint(spans * recording.tick_hz).astype(np.int64)
+        piece = np.searchsorted(intervals[:, 0], edges[:, 0], side="right") - 1
+        # Silence where nobody recorded would pass for a change of rate.
+        is_observed = (piece >= 0) & (edges[:, 1] <= np.append(intervals[:, 1], 0)[piece])
+        edges = edges[is_observed & (edges[:, 1] > edges[:, 0])]
+    if len(edges) >= _DRIFT_WINDOWS:
+        return edges
+    width = round(_DRIFT_WINDOW_S * recording.tick_hz)
+    starts = first + np.arange((last - first) // width, dtype=np.int64) * width
+    return np.stack([starts, starts + width], axis=1)
 
 
-def _trend_z(counts: np.ndarray) -> float:
-    """Return the z score of the correlation between counts and their order; near 0 without a trend."""
-    order = np.arange(counts.size) - (counts.size - 1) / 2.0
-    centred = counts - counts.mean()
+def _fano(counts: np.ndarray, expected: np.ndarray) -> float:
+    """Return the variance of counts over their mean; windows of unequal length expect spikes by their length."""
+    return float(((counts - expected) ** 2 / expected).sum() / (counts.size - 1))
+
+
+def _trend_z(rates: np.ndarray) -> float:
+    """Return the z score of the correlation between values and their order; near 0 without a trend."""
+    order = np.arange(rates.size) - (rates.size - 1) / 2.0
+    centred = rates - rates.mean()
     norm = float(np.sqrt((order**2).sum() * (centred**2).sum()))
-    return float((order * centred).sum()) / norm * float(np.sqrt(counts.size - 1)) if norm > 0 else 0.0
+    return float((order * centred).sum()) / norm * float(np.sqrt(rates.size - 1)) if norm > 0 else 0.0
 
 
 def _unit_of_time(recording: Recording, units: pd.DataFrame) -> list[Finding]:

@@ -2,8 +2,8 @@
 
 Each line of JSON on the input is one run; its answer is one line of JSON on the output. Starting the
 interpreter takes longer than a small run, so that without this most random moments would fall into
-imports. A run can be hit by a signal after so many seconds, or at its n-th touch of the disk by
-a signal or by an error of the system.
+imports. A run can be hit by a signal after so many seconds, or at its n-th touch of the disk, or the first
+of a name, by a signal or by an error of the system.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -23,21 +24,28 @@ from cortexrnn.runs import files, store
 
 
 class Disk:
-    """The n-th time that a file is made, written, flushed or replaced, something happens."""
+    """Something happens at the n-th touch of a file (made, written, flushed, replaced), or the first of a name."""
 
     def __init__(self, at, number):
-        self.at, self.number, self.n_touches = at, number, 0
+        self.at, self.number, self.names = at, number, []
 
-    def touch(self):
+    def touch(self, name):
         """Count one; tell whether it is the one that goes wrong."""
-        self.n_touches += 1
-        return self.n_touches == self.at
+        self.names.append(name)
+        return self.at == (name if isinstance(self.at, str) else len(self.names))
 
     def strike(self):
         """Die, or raise what the system would."""
         if self.number is None:
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(self.number, os.strerror(self.number))
+
+
+def kind_of(path):
+    """Tell which of the files of a run is meant; a temporary file is the one that it becomes."""
+    name = re.sub(r"^\.(.+)\.cortexrnn-[0-9a-f]{8}\.tmp$", r"\1", os.path.basename(path))
+    kinds = {".npz": "unit of work", ".svg": "figure"}
+    return kinds.get(os.path.splitext(name)[1], name)
 
 
 class BrittleOS:
@@ -51,10 +59,12 @@ class BrittleOS:
         if name not in ("open", "fsync", "replace"):
             return function
 
-        def brittle(*args, **kwargs):
-            if self._disk.touch():
+        def brittle(first, *args, **kwargs):
+            path = os.readlink(f"/proc/self/fd/{first}") if name == "fsync" else first
+            does = "make" if name == "open" and args[0] & os.O_CREAT else name
+            if self._disk.touch(f"{does} {kind_of(path)}"):
                 self._disk.strike()
-            return function(*args, **kwargs)
+            return function(first, *args, **kwargs)
 
         return brittle
 
@@ -69,7 +79,7 @@ def make_brittle_open(disk):
         write = file.write
 
         def brittle_write(data):
-            if disk.touch():
+            if disk.touch(f"write {kind_of(file.name)}"):
                 write(data[: len(data) // 2])
                 file.flush()
                 disk.strike()

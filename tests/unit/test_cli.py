@@ -79,7 +79,7 @@ def asked(monkeypatch):
         def __init__(self):
             self.summary = {"settings": {}}
 
-        def save(self, folder):
+        def save(self, folder, *, shows_progress):
             seen["saved"] = Path(folder)
             return Path(folder) / "report.html"
 

@@ -129,6 +129,15 @@ def test_a_unit_is_answered_the_same_alone_and_among_others():
     assert [unit["unit"] for unit in every.summary["units"]] == [str(u) for u in range(9)]
 
 
+def test_bins_with_several_spikes_are_counted_over_all_units():
+    trials = draw(9, n_trials=8)
+    counts = np.minimum(trials["counts"].values, 1)
+    counts[2, -1, [0, 8]] = 2, 3
+    trials["counts"] = trials["counts"].dims, counts
+    result = run(trials, options=CompareOptions(n_surrogates=0, n_folds=2), models=ladder([]))
+    assert result.summary["recording"]["n_multi_spike_bins"] == 2
+
+
 def test_trials_of_units_that_are_answered_are_let_go(monkeypatch):
     """Oracle: weak references to every unit's counts; eight units are worked on at once."""
     n_units = 20

@@ -112,6 +112,48 @@ def test_a_rate_that_doubles_is_called_drift():
     assert any("not stationary" in finding.text for finding in report.findings)
 
 
+def in_trials(counts, lengths_s):
+    """A recording with so many spikes in trials of these lengths, ten seconds apart, and what lies between."""
+    starts = 10.0 * np.arange(len(counts))
+    rows = zip(starts, counts, lengths_s, strict=True)
+    times = [start + np.arange(n) * (length / n) for start, n, length in rows]
+    trials = pd.DataFrame({"start_s": starts, "stop_s": starts + lengths_s})
+    observed = np.array([[0.0, 10.0 * len(counts)]])
+    return Recording.from_arrays([np.sort(np.concatenate([*times, starts + 5.0]))], trials=trials, observed_s=observed)
+
+
+def test_the_fano_factor_is_that_of_the_trials():
+    """Oracle: variance over mean of 2, 4, 6, 4, 4 is 2 / 4; the spikes between trials do not count."""
+    row = doctor(in_trials([2, 4, 6, 4, 4], np.full(5, 2.0))).units.iloc[0]
+    assert row["fano"] == pytest.approx(0.5, rel=1e-12)
+
+
+def test_longer_trials_are_expected_to_hold_more_spikes():
+    """Counts that grow with the length of the trial: no variance beyond it, and no trend."""
+    lengths_s = np.array([1.0, 2.0, 3.0, 4.0, 4.0])
+    row = doctor(in_trials([2, 4, 6, 8, 8], lengths_s)).units.iloc[0]
+    assert row["fano"] == pytest.approx(0.0, abs=1e-12)
+    assert row["trend_z"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_trials_in_which_nobody_recorded_do_not_count():
+    recording = in_trials([4, 4, 4, 4, 4, 4], np.full(6, 2.0))
+    trials = pd.concat([recording.trials, pd.DataFrame({"start_s": [1e300], "stop_s": [np.inf]}, index=[6])])
+    part = Recording.from_arrays(
+        [recording.spike_times_s(0)[5:]], trials=trials, observed_s=np.array([[9.0, 60.0]])
+    )
+    assert doctor(part).units["fano"].iloc[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_columns_that_nobody_can_know_are_left_out_of_the_text():
+    report = doctor(Recording.from_arrays([poisson(10.0, 100.0)]))
+    assert math.isnan(report.units["fano"].iloc[0])
+    assert "fano" not in str(report)
+    assert "NaN" not in str(report)
+    assert report.to_dict()["units"][0]["fano"] is None
+    assert "fano" in str(doctor(in_trials([2, 4, 6, 4, 4], np.full(5, 2.0))))
+
+
 def test_the_report_is_text_and_strict_json():
     with pytest.warns(UserWarning, match="have no spikes"):
         recording = Recording.from_arrays(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from cortexrnn.errors import FileAccessError, MissingFileError
 from cortexrnn.runs import files
-from cortexrnn.runs.files import atomic_path, atomic_write, explain, read_bytes, sha256_of_file
+from cortexrnn.runs.files import atomic_path, atomic_write, explain, read_bytes, sha256_of_file, sweep
 
 
 class FailingOS:
@@ -75,6 +79,78 @@ def test_nothing_is_to_be_seen_before_the_block_ends(tmp_path):
         assert not (tmp_path / "a").exists()
         assert temporary.parent == tmp_path
     assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+DIES_IN_THE_MIDDLE = """
+import os, signal
+from cortexrnn.runs.files import atomic_path
+with atomic_path("a") as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary.name, flush=True)
+    input()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_sweep_removes_what_a_killed_process_left_and_nothing_of_a_living_one(tmp_path):
+    """Oracle: one process before and after its death, whatever the age of its file."""
+    command = [sys.executable, "-c", DIES_IN_THE_MIDDLE]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        name = process.stdout.readline().strip()
+        os.utime(tmp_path / name, (0, 0))
+        sweep(tmp_path)
+        assert names(tmp_path) == [name]
+        process.communicate("\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert names(tmp_path) == [name]
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_sweep_leaves_the_files_of_its_own_process_and_of_others(tmp_path):
+    foreign = [".a.0123abcd.tmp", "a.cortexrnn-0123abcd.tmp", ".a.cortexrnn-0123abcd.tmp.bak", ".a.cortexrnn-xyz.tmp"]
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / ".a.cortexrnn-0123abcd.tmp").write_bytes(b"")
+    with atomic_path(tmp_path / "a") as temporary:
+        sweep(tmp_path)
+        temporary.write_bytes(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert names(tmp_path) == sorted([*foreign, "a", "deeper"])
+    assert names(tmp_path / "deeper") == [".a.cortexrnn-0123abcd.tmp"]
+    sweep(tmp_path / "not there")
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    """The moment between making and locking: another process takes the file for abandoned."""
+    lock, n_locks = fcntl.flock, []
+
+    def swept_first(handle, how):
+        n_locks.append(how)
+        if len(n_locks) == 1:
+            sweep(tmp_path)
+            assert names(tmp_path) == []
+        lock(handle, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", swept_first)
+    atomic_write(tmp_path / "a", b"new")
+    assert n_locks == [fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_where_nothing_can_be_locked_files_are_written_and_nothing_is_swept(tmp_path, monkeypatch):
+    def refuse(handle, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    left = tmp_path / ".b.cortexrnn-0123abcd.tmp"
+    left.write_bytes(b"half")
+    atomic_write(tmp_path / "a", b"new")
+    sweep(tmp_path)
+    assert names(tmp_path) == [left.name, "a"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.likelihood import BERNOULLI, POISSON, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.poisson import fit_poisson
-from cortexrnn.errors import DataError, OptionError
+from cortexrnn.errors import DataError, NumericalWarning, OptionError
 from cortexrnn.spikes.folds import validation_split
 from cortexrnn.spikes.generate import expected_counts, simulate_spikes
 
@@ -178,3 +178,9 @@ def test_extreme_units_have_a_finite_fit(make_unit, likelihood, counts):
     assert np.isfinite(fitted.weights).all()
     assert np.isfinite(fitted.log_mu(unit)).all()
     assert np.isfinite(fitted.validation_log_likelihood)
+
+
+def test_a_fit_that_stops_short_says_so(unit):
+    with pytest.warns(NumericalWarning, match="stopped with an expected gain of .* nats left"):
+        fitted = replace(GLM, tolerance_nats=0.0).fit(unit)
+    assert not fitted.is_converged

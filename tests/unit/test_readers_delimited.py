@@ -66,6 +66,26 @@ def test_samples_need_their_rate_and_stay_exact(tmp_path):
     assert recording.tick_hz == 30000.0
 
 
+def test_an_option_that_nothing_could_use_is_refused(tmp_path):
+    path = put(tmp_path, ONE)
+    with pytest.raises(OptionError, match="variable='spikes' was given, but this is no MATLAB file"):
+        read_recording(path, variable="spikes")
+    with pytest.raises(OptionError, match="sample_rate_hz=30000 was given, but no time is in samples"):
+        read_recording(path, sample_rate_hz=30000)
+    with pytest.raises(OptionError, match="sample_rate_hz=nan was given"):
+        read_recording(put(tmp_path, "unit,time\n1,0.5\n"), sample_rate_hz=float("nan"), time_unit="ms")
+
+
+def test_a_sampling_rate_may_be_for_the_trials_only(tmp_path):
+    spikes = put(tmp_path, ONE)
+    trials = put(tmp_path, "trial,start_samples\n1,3000\n2,6000\n", "trials.csv")
+    recording = read_recording(spikes, trials=trials, sample_rate_hz=30000)
+    np.testing.assert_array_equal(recording.trials["start_s"], [0.1, 0.2])
+    trials = put(tmp_path, "trial,start_s\n1,0.1\n2,0.2\n", "trials.csv")
+    with pytest.raises(OptionError, match="sample_rate_hz=30000 was given, but no time is in samples"):
+        read_recording(spikes, trials=trials, sample_rate_hz=30000)
+
+
 def test_select_reads_one_data_set_and_a_mixture_is_named(tmp_path):
     path = put(tmp_path, "dataset,unit,time_s\nA,1,0.5\nB,1,0.25\nA,1,0.75\n")
     assert read_recording(path, select={"dataset": "A"}).n_spikes == 2

@@ -65,6 +65,21 @@ def test_a_raster_without_bin_width_is_refused(raster):
         read_recording(raster, variable="train")
 
 
+def test_a_unit_of_time_is_the_width_of_a_bin_and_must_not_contradict_the_rate(raster):
+    for options in ({"time_unit": "ms"}, {"time_unit": "ms", "sample_rate_hz": 1000}):
+        assert read_recording(raster, variable="train", **options).tick_hz == 1000.0
+    with pytest.raises(OptionError, match="time_unit='s' and sample_rate_hz=1000 give the raster's bins different"):
+        read_recording(raster, variable="train", time_unit="s", sample_rate_hz=1000)
+
+
+def test_a_rate_for_times_that_are_no_samples_is_refused(tmp_path):
+    path = tmp_path / "times.mat"
+    scipy.io.savemat(path, {"spiketimes": np.array([[100.0], [250.0]])})
+    with pytest.raises(OptionError, match="sample_rate_hz=1000 was given, but no time is in samples"):
+        read_recording(path, time_unit="ms", sample_rate_hz=1000)
+    assert read_recording(path, time_unit="samples", sample_rate_hz=1000).ticks.tolist() == [100, 250]
+
+
 def test_a_missing_variable_lists_the_candidates(raster):
     with pytest.raises(OptionError, match=r"several arrays: train \(3 x 6 uint8\), t \(1 x 6 int64\)"):
         read_recording(raster, sample_rate_hz=1000)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cortexrnn import read_recording
-from cortexrnn.errors import DataError, TimeUnitError, UnsafeFileError
+from cortexrnn.errors import DataError, OptionError, TimeUnitError, UnsafeFileError
 
 
 def test_flat_times_and_units_are_split(tmp_path):
@@ -28,6 +28,19 @@ def test_samples_keep_their_clock(tmp_path):
     assert recording.ticks.tolist() == [3, 30001]
     with pytest.raises(TimeUnitError, match="in samples, and the sampling rate is not known"):
         read_recording(path)
+
+
+def test_an_option_that_nothing_could_use_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, times_s=np.array([0.5]), units=np.array([1]))
+    with pytest.raises(OptionError, match="sample_rate_hz=30000 was given, but no time is in samples"):
+        read_recording(path, sample_rate_hz=30000)
+    with pytest.raises(OptionError, match="variable='units' was given, but this is no MATLAB file"):
+        read_recording(path, variable="units")
+    # Trials in samples beside spikes in seconds do need the rate.
+    np.savez(path, times_s=np.array([0.5]), units=np.array([1]), trial_start_samples=np.array([0, 3000]))
+    recording = read_recording(path, sample_rate_hz=30000)
+    np.testing.assert_array_equal(recording.trials["start_s"], [0.0, 0.1])
 
 
 def test_one_array_a_unit_with_trials(tmp_path):

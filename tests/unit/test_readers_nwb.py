@@ -171,3 +171,20 @@ def test_a_data_set_that_declares_more_than_the_file_may_hold_is_refused(rich):
         made.attrs.update(attributes)
     with pytest.raises(DataError, match="declares 1099511627776 values"):
         read_recording(rich)
+
+
+def test_an_option_that_nothing_could_use_is_refused(rich, tmp_path):
+    for trials in (None, "trials"):
+        with pytest.raises(OptionError, match="time_unit='ms' was given, but the times of an NWB file are in seconds"):
+            read_recording(rich, time_unit="ms", trials=trials)
+        with pytest.raises(OptionError, match="sample_rate_hz=30000 was given, but no time is in samples"):
+            read_recording(rich, sample_rate_hz=30000, trials=trials)
+    with pytest.raises(OptionError, match="variable='units' was given, but this is no MATLAB file"):
+        read_recording(rich, variable="units")
+    # A trials file may need both.
+    table = tmp_path / "trials.csv"
+    table.write_text("trial,start\n1,30000\n2,60000\n")
+    recording = read_recording(rich, trials=table, time_unit="samples", sample_rate_hz=30000)
+    np.testing.assert_array_equal(recording.trials["start_s"], [1.0, 2.0])
+    with pytest.raises(OptionError, match="sample_rate_hz=30000 was given, but no time is in samples"):
+        read_recording(rich, trials=table, time_unit="ms", sample_rate_hz=30000)

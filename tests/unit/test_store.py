@@ -39,6 +39,16 @@ def test_a_store_without_a_folder_is_empty_and_makes_none(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_first_put_sweeps_what_a_killed_run_left_and_reading_does_not(tmp_path):
+    left = tmp_path / ".k.npz.cortexrnn-0123abcd.tmp"
+    left.write_bytes(b"half")
+    store = Store(tmp_path)
+    assert store.get("k") is None
+    assert left.exists()
+    store.put("k", ARRAYS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k.npz", "ledger.jsonl"]
+
+
 def test_a_unit_put_twice_is_replaced(tmp_path):
     store = Store(tmp_path)
     store.put("k", {"a": np.zeros(2)})

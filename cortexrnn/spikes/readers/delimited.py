@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from cortexrnn.errors import DataError, DataWarning
 from cortexrnn.runs.files import read_bytes
 from cortexrnn.spikes.readers.synthetic import Trialised
 from cortexrnn.spikes.readers.table import TextTable, read_table
-from cortexrnn.spikes.readers.time_units import ACCEPTED, SAMPLES, split_header, time_scale, told_unit
+from cortexrnn.spikes.readers.time_units import ACCEPTED, is_in_samples, split_header, time_scale, told_unit
 
 UNIT_NAMES = ("unit", "neuron", "cluster", "unit_id", "neuron_id", "cluster_id")
 TRIAL_NAMES = ("trial", "trial_id")
@@ -59,6 +59,24 @@ class DelimitedSpikes:
     trial: np.ndarray | None
     trial_ids: list[Any]
     tick_hz: float
+
+
+class TrialsTable(NamedTuple):
+    """A table of trials as it was read.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame or None
+        Indexed by trial, in the order of the file; None where there is none.
+    without_unit : list of str
+        Columns of numbers whose names tell no unit of time.
+    has_samples : bool
+        Whether a sampling rate was of use.
+    """
+
+    table: pd.DataFrame | None
+    without_unit: list[str]
+    has_samples: bool
 
 
 def read_spikes(
@@ -109,7 +127,7 @@ def read_spikes(
 
 def read_trials(
     path: str | Path, *, options: TimeOptions, select: Mapping[str, Any] | None = None
-) -> tuple[pd.DataFrame, list[str]]:
+) -> TrialsTable:
     """Read a table with one trial a row.
 
     Parameters
@@ -124,10 +142,7 @@ def read_trials(
 
     Returns
     -------
-    trials : pandas.DataFrame
-        Indexed by trial, in the order of the file.
-    without_unit : list of str
-        Columns of numbers whose names tell no unit of time.
+    TrialsTable
 
     Raises
     ------
@@ -164,7 +179,8 @@ def read_trials(
         trials["stop_s"] = trials.get("start_s", 0.0) + trials["duration_s"]
     if "stop_s" in trials and (trials["stop_s"] < trials.get("start_s", 0.0)).any():
         raise DataError("a trial stops before it starts.", where=where)
-    return trials, without_unit
+    told = [options.time_unit, *(split_header(name)[1] for name in table.columns)]
+    return TrialsTable(trials, without_unit, any(map(is_in_samples, told)))
 
 
 def trialise(spikes: DelimitedSpikes, trials: pd.DataFrame | None, where: str) -> tuple[Trialised, list[str]]:
@@ -247,8 +263,7 @@ def _seconds(table: TextTable, name: str, options: TimeOptions) -> tuple[np.ndar
     what = f"column {name!r}"
     unit = told_unit(split_header(name)[1], options.time_unit, what=what, where=table.where)
     scale = time_scale(unit, options.sample_rate_hz, what=what, where=table.where)
-    is_samples = unit is not None and unit.startswith(SAMPLES[:-1])
-    return table.numbers(name) * scale, float(options.sample_rate_hz or 0.0) if is_samples else NANOSECONDS_HZ
+    return table.numbers(name) * scale, float(options.sample_rate_hz) if is_in_samples(unit) else NANOSECONDS_HZ
 
 
 def _check_finite(times: np.ndarray, unit: np.ndarray, unit_ids: list[Any], where: str) -> None:

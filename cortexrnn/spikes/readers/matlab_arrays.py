@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from cortexrnn._checks import check_positive
-from cortexrnn.errors import TimeUnitError
+from cortexrnn.errors import OptionError, TimeUnitError
 from cortexrnn.spikes.readers.delimited import NANOSECONDS_HZ, TimeOptions
 from cortexrnn.spikes.readers.synthetic import Trialised
-from cortexrnn.spikes.readers.time_units import SAMPLES, time_scale
+from cortexrnn.spikes.readers.time_units import is_in_samples, time_scale
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,28 +48,20 @@ def recording_parts(
     ------
     TimeUnitError
         If the unit of time, or the width of a raster's bins, is not told.
+    OptionError
+        If unit of time and sampling rate give a raster's bins different widths.
     """
     if tree["kind"] == "raster":
         return _raster(tree, request), tree["unit_ids"], tree["notes"]
     unit, rate = request.time.time_unit, request.time.sample_rate_hz
     scale = time_scale(unit, rate, what="the array of spike times", where=request.where)
-    is_samples = unit is not None and unit.strip().lower() in (SAMPLES, "sample")
     times = np.split(tree["times"] * scale, tree["offsets"][1:-1])
-    return (times, float(rate) if is_samples and rate else NANOSECONDS_HZ), tree["unit_ids"], tree["notes"]
+    return (times, float(rate) if is_in_samples(unit) else NANOSECONDS_HZ), tree["unit_ids"], tree["notes"]
 
 
 def _raster(tree: dict[str, Any], request: MatlabRequest) -> Trialised:
     """Return the trials of a raster; a spike's time is the left edge of its bin."""
-    rate = request.time.sample_rate_hz
-    if rate is None:
-        if request.time.time_unit is None:
-            raise TimeUnitError(
-                f"the raster of {tree['n_trials']} x {tree['n_bins']} does not say how wide its bins are.",
-                where=request.where,
-                hint="Give sample_rate_hz, for example 1000 for bins of 1 ms.",
-            )
-        rate = 1.0 / time_scale(request.time.time_unit, None, what="the raster", where=request.where)
-    rate = check_positive("sample_rate_hz", rate)
+    rate = _bins_per_second(tree, request)
     n_trials, n_bins = int(tree["n_trials"]), int(tree["n_bins"])
     zero = 0
     table = pd.DataFrame(index=pd.RangeIndex(1, n_trials + 1, name="trial"))
@@ -88,3 +80,24 @@ def _raster(tree: dict[str, Any], request: MatlabRequest) -> Trialised:
         table=table,
         tick_hz=rate,
     )
+
+
+def _bins_per_second(tree: dict[str, Any], request: MatlabRequest) -> float:
+    """Return the rate of a raster's bins, from the sampling rate or from a unit of time that one bin lasts."""
+    unit, rate = request.time.time_unit, request.time.sample_rate_hz
+    if unit is None and rate is None:
+        raise TimeUnitError(
+            f"the raster of {tree['n_trials']} x {tree['n_bins']} does not say how wide its bins are.",
+            where=request.where,
+            hint="Give sample_rate_hz, for example 1000 for bins of 1 ms.",
+        )
+    if rate is None or not (unit is None or is_in_samples(unit)):
+        by_unit = 1.0 / time_scale(unit, None, what="the raster", where=request.where)
+        if rate is not None and rate != by_unit:
+            raise OptionError(
+                f"time_unit={unit!r} and sample_rate_hz={rate:g} give the raster's bins different widths.",
+                where=request.where,
+                hint="Give one of them.",
+            )
+        rate = by_unit
+    return check_positive("sample_rate_hz", rate)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from cortexrnn.errors import DataError, UnsafeFileError
 from cortexrnn.spikes.readers.delimited import NANOSECONDS_HZ, TIME_STEMS, UNIT_NAMES, TimeOptions
-from cortexrnn.spikes.readers.time_units import SAMPLES, split_header, time_scale, told_unit
+from cortexrnn.spikes.readers.time_units import is_in_samples, split_header, time_scale, told_unit
 
 _MAX_MEMBERS = 100_000
 _FLOOR_BYTES = 128 * 2**20
@@ -40,13 +40,17 @@ _HEADER_READERS = {
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class NpzSpikes:
-    """Spikes of an archive: times of every unit in seconds, ids, clock, trials (or None) and notes."""
+    """Spikes of an archive: times of every unit in seconds, ids, clock, trials (or None) and notes.
+
+    `has_samples` tells whether a sampling rate was of use.
+    """
 
     times_s: list[np.ndarray]
     unit_ids: list[Any]
     tick_hz: float
     trials: pd.DataFrame | None
     notes: list[str]
+    has_samples: bool
 
 
 def read_npz(path: Path, *, options: TimeOptions) -> NpzSpikes:
@@ -92,7 +96,15 @@ def read_npz(path: Path, *, options: TimeOptions) -> NpzSpikes:
     else:
         unit_ids, per_unit, tick_hz = _one_array_a_unit(spikes, options, where)
     trials = _trials(trial_arrays, options, where) if trial_arrays else None
-    return NpzSpikes(times_s=per_unit, unit_ids=unit_ids, tick_hz=tick_hz, trials=trials, notes=notes)
+    told = [options.time_unit, *(split_header(name)[1] for name in arrays)]
+    return NpzSpikes(
+        times_s=per_unit,
+        unit_ids=unit_ids,
+        tick_hz=tick_hz,
+        trials=trials,
+        notes=notes,
+        has_samples=any(map(is_in_samples, told)),
+    )
 
 
 def read_members(path: Path) -> dict[str, np.ndarray]:
@@ -216,8 +228,7 @@ def _seconds(name: str, values: np.ndarray, options: TimeOptions, where: str) ->
         )
     unit = told_unit(split_header(name)[1], options.time_unit, what=what, where=where)
     scale = time_scale(unit, options.sample_rate_hz, what=what, where=where)
-    is_samples = unit is not None and unit.startswith(SAMPLES[:-1])
-    return values * scale, float(options.sample_rate_hz or 0.0) if is_samples else NANOSECONDS_HZ
+    return values * scale, float(options.sample_rate_hz) if is_in_samples(unit) else NANOSECONDS_HZ
 
 
 def _by_unit(times: np.ndarray, labels: np.ndarray, where: str) -> tuple[list[Any], list[np.ndarray]]:

@@ -13,7 +13,7 @@ import pandas as pd
 from cortexrnn.errors import DataError, FileAccessError, MissingFileError, OptionError
 from cortexrnn.runs.files import read_bytes, sha256_of_file
 from cortexrnn.runs.guard import limits_for_size, run_guarded
-from cortexrnn.spikes.readers.delimited import TimeOptions, read_spikes, read_trials, trialise
+from cortexrnn.spikes.readers.delimited import TimeOptions, TrialsTable, read_spikes, read_trials, trialise
 from cortexrnn.spikes.readers.matlab_arrays import MatlabRequest, recording_parts
 from cortexrnn.spikes.readers.npz import read_npz
 from cortexrnn.spikes.readers.synthetic import Trialised, lay_out
@@ -88,7 +88,7 @@ def read_recording(
     ReaderCrashed, ReaderTimeout
         If the guarded child process died or took too long.
     OptionError
-        If an option does not fit the file.
+        If an option does not fit the file, or nothing in it could use it.
 
     Warns
     -----
@@ -104,6 +104,10 @@ def read_recording(
         select=dict(select or {}),
     )
     kind = _format(path)
+    if variable is not None and not kind.startswith("matlab"):
+        raise OptionError(
+            f"variable={variable!r} was given, but this is no MATLAB file.", where=str(path), hint="Leave it out."
+        )
     recording = _READERS[kind](request)
     attrs = {
         **recording.attrs,
@@ -152,7 +156,8 @@ def _read_delimited(request: _Request) -> Recording:
     """Read a CSV or TSV file."""
     where = str(request.path)
     spikes = read_spikes(read_bytes(request.path), where=where, options=request.time, select=request.select)
-    trials, without_unit = _trials_file(request)
+    trials, without_unit, has_samples = _trials_file(request)
+    _check_rate(request, has_samples or spikes.tick_hz == request.time.sample_rate_hz)
     if spikes.trial is None:
         order = np.argsort(spikes.unit, kind="stable")
         cuts = np.cumsum(np.bincount(spikes.unit, minlength=len(spikes.unit_ids)))[:-1]
@@ -231,7 +236,9 @@ def _read_matlab(request: _Request, function: str) -> Recording:
     )
     wanted = MatlabRequest(time=request.time, where=str(request.path))
     parts, unit_ids, notes = recording_parts(tree, wanted)
-    trials, without_unit = _trials_file(request)
+    trials, without_unit, has_samples = _trials_file(request)
+    tick_hz = parts.tick_hz if isinstance(parts, Trialised) else parts[1]
+    _check_rate(request, has_samples or tick_hz == request.time.sample_rate_hz)
     attrs = {"notes": notes, "columns_without_unit": without_unit}
     if isinstance(parts, Trialised):
         if trials is not None:
@@ -242,9 +249,8 @@ def _read_matlab(request: _Request, function: str) -> Recording:
             extra = trials.drop(columns=["start_s", "stop_s"], errors="ignore").set_axis(parts.table.index)
             parts = replace(parts, table=parts.table.join(extra, rsuffix="_file"))
         return _from_trialised(parts, unit_ids, attrs)
-    times, tick_hz = parts
     return Recording.from_arrays(
-        times, trials=_with_start(trials, str(request.path)), unit_ids=unit_ids, tick_hz=tick_hz, attrs=attrs
+        parts[0], trials=_with_start(trials, str(request.path)), unit_ids=unit_ids, tick_hz=tick_hz, attrs=attrs
     )
 
 
@@ -261,10 +267,11 @@ def _read_matlab73(request: _Request) -> Recording:
 def _read_npz(request: _Request) -> Recording:
     """Read a NumPy archive without pickle."""
     found = read_npz(request.path, options=request.time)
-    trials, without_unit = (found.trials, []) if request.trials is None else _trials_file(request)
+    trials, without_unit, has_samples = _trials_file(request)
+    _check_rate(request, has_samples or found.has_samples)
     return Recording.from_arrays(
         found.times_s,
-        trials=_with_start(trials, str(request.path)),
+        trials=_with_start(found.trials if request.trials is None else trials, str(request.path)),
         unit_ids=found.unit_ids,
         tick_hz=found.tick_hz,
         attrs={"notes": found.notes, "columns_without_unit": without_unit},
@@ -306,24 +313,43 @@ def _choose_trials(
     tables: dict[str, pd.DataFrame], request: _Request
 ) -> tuple[pd.DataFrame | None, list[str]]:
     """Return the trials: an interval table of the file by name, or a trials file."""
+    is_table = request.trials is None or request.trials in tables
+    if not is_table and Path(request.trials).exists():
+        trials, without_unit, has_samples = _trials_file(request)
+        _check_rate(request, has_samples)
+        return _with_start(trials, request.trials), without_unit
+    if not is_table:
+        raise OptionError(
+            f"trials={request.trials!r} is neither a file nor an interval table.",
+            where=str(request.path),
+            hint=f"The file has {', '.join(sorted(tables)) or 'no interval tables'}.",
+        )
+    if request.time.time_unit is not None:
+        raise OptionError(
+            f"time_unit={request.time.time_unit!r} was given, but the times of an NWB file are in seconds.",
+            where=str(request.path),
+            hint="Leave it out.",
+        )
+    _check_rate(request, False)
     if request.trials is None:
         return tables.pop("trials", None), []
-    if request.trials in tables:
-        return tables[request.trials].rename_axis("trial"), []
-    if Path(request.trials).exists():
-        trials, without_unit = _trials_file(request)
-        return _with_start(trials, request.trials), without_unit
-    raise OptionError(
-        f"trials={request.trials!r} is neither a file nor an interval table.",
-        where=str(request.path),
-        hint=f"The file has {', '.join(sorted(tables)) or 'no interval tables'}.",
-    )
+    return tables[request.trials].rename_axis("trial"), []
 
 
-def _trials_file(request: _Request) -> tuple[pd.DataFrame | None, list[str]]:
+def _check_rate(request: _Request, is_used: bool) -> None:
+    """Raise OptionError where a sampling rate was given and no time is in samples."""
+    if request.time.sample_rate_hz is not None and not is_used:
+        raise OptionError(
+            f"sample_rate_hz={request.time.sample_rate_hz:g} was given, but no time is in samples.",
+            where=str(request.path),
+            hint="Leave it out.",
+        )
+
+
+def _trials_file(request: _Request) -> TrialsTable:
     """Read the trials file, if one was named."""
     if request.trials is None:
-        return None, []
+        return TrialsTable(None, [], has_samples=False)
     if Path(request.trials).is_dir():
         raise FileAccessError(
             "the path is a directory.", where=request.trials, hint="Name a CSV or TSV file."

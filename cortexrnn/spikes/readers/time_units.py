@@ -48,6 +48,17 @@ def split_header(name: str) -> tuple[str, str | None]:
     return match["stem"], _SPELLINGS[spelled]
 
 
+def is_in_samples(unit: str | None) -> bool:
+    """Tell whether a unit of time, in any accepted spelling, is samples.
+
+    Parameters
+    ----------
+    unit : str or None
+        What a header or an option says.
+    """
+    return unit is not None and _SPELLINGS.get(unit.strip().lower()) == SAMPLES
+
+
 def time_scale(unit: str | None, sample_rate_hz: float | None, *, what: str, where: str) -> float:
     """Return how many seconds one unit of these times lasts.
 

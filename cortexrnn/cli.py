@@ -127,6 +127,8 @@ def doctor(file: str | None, as_json: bool, **reading: Any) -> None:
 def main() -> NoReturn:
     """Run the command line; the exit code tells the kind of failure."""
     warnings.showwarning = _show_warning
+    # The default, 5 ms, is longer than most kernels: a thread that comes back from one would wait for its turn.
+    sys.setswitchinterval(2e-4)
     sys.unraisablehook = _raise_again
     signal.signal(signal.SIGTERM, _terminate)
     try:

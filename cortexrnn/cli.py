@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import json
+import math
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import click
 
 import cortexrnn as cx
 from cortexrnn.errors import (
+    EXIT_CHECK_FAILED,
     EXIT_DATA,
     EXIT_IO,
     EXIT_TERMINATED,
@@ -32,6 +34,9 @@ from cortexrnn.runs.files import explain
 _EMBEDDED = "recording.nwb"
 _RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut. Repeat or separate by commas."
 
+# Numbers that a simulation keeps by default: 256 MB of them.
+_MOST_NUMBERS = 32 * 2**20
+
 
 class _Terminated(BaseException):
     """SIGTERM arrived."""
@@ -40,7 +45,7 @@ class _Terminated(BaseException):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="cortexrnn")
 def cli() -> None:
-    """Ask whether spike history matters: honest models of spike trains on held-out trials.
+    """Ask whether spike history matters in a recording; simulate circuits of excitatory and inhibitory rate units.
 
     Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0
     """
@@ -124,6 +129,80 @@ def doctor(file: str | None, as_json: bool, **reading: Any) -> None:
     click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False) if as_json else str(report))
 
 
+@cli.command()
+@click.argument("circuit")
+@click.option("--duration", "duration_s", type=float, default=1.0, show_default=True, metavar="S", help="Length, s.")
+@click.option("--dt", "dt_s", type=float, metavar="S", help="Time step, s; default: 1 ms or a tenth of tau.")
+@click.option("--trials", "n_trials", type=int, default=1, show_default=True, help="Trials.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of initial states and noise.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: gain=2, noise.sigma=0.1.")
+@click.option("--pulse", "pulses", multiple=True, nargs=4, metavar="TARGET HEIGHT START STOP", help="Send a pulse in.")
+@click.option("--every", type=int, help="Steps from one kept moment to the next; default: all, or what fits 256 MB.")
+@click.option("--float32", is_flag=True, help="Single precision.")
+@click.option("--layout", default="auto", show_default=True, help="auto, dense, sparse or hashed.")
+@click.option("--threads", type=int, help="Threads; default: all cores.")
+@click.option("--out", metavar="DIR", help="Folder for the results; default: CIRCUIT-simulation.")
+@click.option("--plot", is_flag=True, help="Draw rates, currents, plasticity and spectrum into DIR/figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the summary.")
+def simulate(circuit: str, **given: Any) -> None:
+    """Simulate a circuit: a TOML file, or the name of a published one.
+
+    Example: cortexrnn simulate balanced_chaos --duration 2 --trials 20 --set gain=3 --plot
+    """
+    # The compiled kernels of a simulation are not wanted by the other commands.
+    from cortexrnn.circuit.changes import change_circuit
+    from cortexrnn.dynamics.summary import describe, moderate_dt_s, save_figures, save_simulation, show
+
+    changes = dict(_pair("--set", text, "KEY=VALUE") for text in given["changes"])
+    network = change_circuit(cx.load_circuit(circuit), changes)
+    dt_s = given["dt_s"] or moderate_dt_s(network)
+    has_currents = 0 not in network.signs
+    n_numbers = given["duration_s"] / dt_s * given["n_trials"] * network.size * (4 if has_currents else 1)
+    every = given["every"] or max(1, math.ceil(n_numbers / _MOST_NUMBERS))
+    stimulus: dict[str, cx.Signal] = {}
+    for target, *numbers in given["pulses"]:
+        height, start_s, stop_s = (_number("--pulse", text) for text in numbers)
+        pulse = cx.Pulse(amplitude=height, start_s=start_s, stop_s=stop_s)
+        stimulus[target] = stimulus[target] + pulse if target in stimulus else pulse
+    run = cx.simulate(
+        network,
+        duration_s=given["duration_s"],
+        dt_s=dt_s,
+        n_trials=given["n_trials"],
+        stimulus=stimulus,
+        seed=given["seed"],
+        dtype="float32" if given["float32"] else "float64",
+        record=cx.Record(every=every, currents=has_currents),
+        solver=cx.Solver(
+            layout=given["layout"], n_threads=given["threads"], shows_progress=sys.stderr.isatty()
+        ),
+    )
+    summary = describe(network, run)
+    summary["run"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
+    folder = Path(given["out"] or f"{network.name}-simulation")
+    save_simulation(folder, network, run, summary)
+    if given["plot"]:
+        save_figures(network, run, folder / "figures")
+    words = json.dumps(summary, indent=2, allow_nan=False) if given["as_json"] else f"{show(summary)}\n\n{folder}"
+    click.echo(words)
+
+
+@cli.command()
+@click.argument("name", nargs=-1)
+@click.option("--out", metavar="DIR", help="Folder for result.md and figure.svg of every target.")
+def validate(name: tuple[str, ...], out: str | None) -> None:
+    """Let published numbers come out: what the paper has, what we have, PASS or FAIL. All of them without NAME.
+
+    Example: cortexrnn validate rajan_abbott_2006 --out validated
+    """
+    from cortexrnn.validation import targets
+
+    failed = [each for each in name or targets.names() if targets.main(each, Path(out) / each if out else None)]
+    if failed:
+        click.echo(f"cortexrnn: failed: {', '.join(failed)}", err=True)
+        sys.exit(EXIT_CHECK_FAILED)
+
+
 def main() -> NoReturn:
     """Run the command line; the exit code tells the kind of failure."""
     warnings.showwarning = _show_warning
@@ -183,7 +262,7 @@ def _split(given: dict[str, Any], file: str | None) -> tuple[dict[str, Any], dic
 
 def _read(file: str | None, reading: dict[str, Any]) -> cx.Recording:
     """Read a file, or the embedded recording where none is given."""
-    select = dict(_pair(text) for text in reading["select"])
+    select = dict(_pair("--select", text, "COLUMN=VALUE") for text in reading["select"])
     options = {name: value for name, value in reading.items() if value is not None and name != "select"}
     if select:
         options["select"] = select
@@ -193,12 +272,20 @@ def _read(file: str | None, reading: dict[str, Any]) -> cx.Recording:
         return cx.read_recording(path, **options)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    """Split COLUMN=VALUE."""
-    column, equals, value = text.partition("=")
-    if not equals or not column:
-        raise OptionError(f"--select {text!r} is not COLUMN=VALUE.")
-    return column, value
+def _pair(option: str, text: str, metavar: str) -> tuple[str, str]:
+    """Split an option's NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise OptionError(f"{option} {text!r} is not {metavar}.")
+    return name, value
+
+
+def _number(option: str, text: str) -> float:
+    """Read a number of an option that takes several things."""
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"{option} {text!r} is not a number.") from None
 
 
 def _several(values: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Exponential, logistic sigmoid and tanh that a compiler turns into SIMD code inside other kernels.
+"""Exponential, sigmoid, tanh and softplus that a compiler turns into SIMD code inside other kernels.
 
 Numba's wheels come without a vector mathematics library, so ``math.exp`` in a loop is a scalar call and costs
 ten to forty times what these polynomials do. The functions take and return scalars; call them in a plain loop
@@ -45,6 +45,24 @@ EXP32_COEFFICIENTS = (
     np.float32(0.041666556149721146),
     np.float32(0.008363173343241215),
     np.float32(0.0013926175888627768),
+)
+ATANH64_COEFFICIENTS = (
+    0.3333333333333333,
+    0.20000000000007292,
+    0.14285714283554343,
+    0.11111111358717193,
+    0.09090894717911292,
+    0.07692785036502565,
+    0.06657072045679366,
+    0.060005368977609046,
+    0.044003670720847196,
+    0.08082026728361193,
+)
+ATANH32_COEFFICIENTS = (
+    np.float32(0.33333319425582886),
+    np.float32(0.20003780722618103),
+    np.float32(0.14118309319019318),
+    np.float32(0.1342574954032898),
 )
 
 
@@ -127,6 +145,24 @@ def exp32(x):
 
 
 @njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+def expm1_64(x):
+    """Give exp(x) - 1 in float64 to 4e-16 relative, small arguments included; saturates as `exp64`."""
+    x = -708.0 if x < -708.0 else x
+    x = 709.0 if x > 709.0 else x
+    s, p = _exp_parts64(x)
+    return s * p + (s - 1.0)
+
+
+@njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+def expm1_32(x):
+    """Give exp(x) - 1 in float32 to 2e-7 relative, small arguments included; saturates as `exp32`."""
+    x = np.float32(-87.0) if x < np.float32(-87.0) else x
+    x = np.float32(88.0) if x > np.float32(88.0) else x
+    s, p = _exp_parts32(x)
+    return s * p + (s - np.float32(1.0))
+
+
+@njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
 def tanh64(x):
     """Give tanh(x) in float64 to 4e-16 relative, small arguments included."""
     t = 2.0 * abs(x)
@@ -158,6 +194,41 @@ def sigmoid32(x):
     return np.float32(1.0) / (np.float32(1.0) + exp32(-x))
 
 
+@njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+def softplus64(x):
+    """Give log(1 + exp(x)) in float64 to 6e-16 relative; at least exp(-708)."""
+    e = exp64(-abs(x))
+    # log(1 + e) = 2 atanh(e / (2 + e)), whose argument never exceeds a third.
+    s = e / (2.0 + e)
+    w = s * s
+    p = ATANH64_COEFFICIENTS[9]
+    p = p * w + ATANH64_COEFFICIENTS[8]
+    p = p * w + ATANH64_COEFFICIENTS[7]
+    p = p * w + ATANH64_COEFFICIENTS[6]
+    p = p * w + ATANH64_COEFFICIENTS[5]
+    p = p * w + ATANH64_COEFFICIENTS[4]
+    p = p * w + ATANH64_COEFFICIENTS[3]
+    p = p * w + ATANH64_COEFFICIENTS[2]
+    p = p * w + ATANH64_COEFFICIENTS[1]
+    p = p * w + ATANH64_COEFFICIENTS[0]
+    s = 2.0 * s
+    return (0.0 if x < 0.0 else x) + ((p * w) * s + s)
+
+
+@njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+def softplus32(x):
+    """Give log(1 + exp(x)) in float32 to 3e-7 relative; at least exp(-87)."""
+    e = exp32(-abs(x))
+    s = e / (np.float32(2.0) + e)
+    w = s * s
+    p = ATANH32_COEFFICIENTS[3]
+    p = p * w + ATANH32_COEFFICIENTS[2]
+    p = p * w + ATANH32_COEFFICIENTS[1]
+    p = p * w + ATANH32_COEFFICIENTS[0]
+    s = np.float32(2.0) * s
+    return (np.float32(0.0) if x < np.float32(0.0) else x) + ((p * w) * s + s)
+
+
 def sigmoid(x):
     """Give the logistic sigmoid in the precision of `x`; for use inside kernels compiled for either precision."""
     return float(1.0 / (1.0 + np.exp(-x)))
@@ -171,6 +242,21 @@ def tanh(x):
 def exp(x):
     """Give the exponential in the precision of `x`; for use inside kernels compiled for either precision."""
     return math.exp(x)
+
+
+def expm1(x):
+    """Give exp(x) - 1 in the precision of `x`; for use inside kernels compiled for either precision."""
+    return math.expm1(x)
+
+
+def one(x):
+    """Give 1 in the precision of `x`: a literal 1.0 would turn float32 arithmetic into float64."""
+    return type(x)(1)
+
+
+def softplus(x):
+    """Give log(1 + exp(x)) in the precision of `x`; for use inside kernels compiled for either precision."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 @overload(sigmoid, inline="always")
@@ -189,3 +275,21 @@ def _tanh_of_width(x):
 def _exp_of_width(x):
     """Choose the exponential of the argument's precision at compile time."""
     return (lambda x: exp32(x)) if x is types.float32 else (lambda x: exp64(x))
+
+
+@overload(softplus, inline="always")
+def _softplus_of_width(x):
+    """Choose the softplus of the argument's precision at compile time."""
+    return (lambda x: softplus32(x)) if x is types.float32 else (lambda x: softplus64(x))
+
+
+@overload(expm1, inline="always")
+def _expm1_of_width(x):
+    """Choose exp(x) - 1 of the argument's precision at compile time."""
+    return (lambda x: expm1_32(x)) if x is types.float32 else (lambda x: expm1_64(x))
+
+
+@overload(one, inline="always")
+def _one_of_width(x):
+    """Choose the 1 of the argument's precision at compile time."""
+    return (lambda x: np.float32(1.0)) if x is types.float32 else (lambda x: 1.0)

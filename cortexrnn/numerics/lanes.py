@@ -20,7 +20,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 N_LANES = 16
-_N_ROWS = 8
+N_ROWS = 8
 _N_LEFT = 4
 _N_RIGHT = 4
 
@@ -44,13 +44,13 @@ class Rows(NamedTuple):
     stride: int
 
 
-def _lane_vector(array_type: types.Array) -> ir.VectorType:
+def lane_vector(array_type: types.Array) -> ir.VectorType:
     """Give the LLVM vector type of one element's lanes."""
     element = ir.FloatType() if array_type.dtype == types.float32 else ir.DoubleType()
     return ir.VectorType(element, N_LANES)
 
 
-def _declare_fma(builder: ir.IRBuilder, vector: ir.VectorType) -> ir.Function:
+def declare_fma(builder: ir.IRBuilder, vector: ir.VectorType) -> ir.Function:
     """Declare LLVM's fused multiply-add for a vector type in the current module."""
     name = f"llvm.fma.v{N_LANES}{'f32' if vector.element == ir.FloatType() else 'f64'}"
     if name in builder.module.globals:
@@ -58,25 +58,25 @@ def _declare_fma(builder: ir.IRBuilder, vector: ir.VectorType) -> ir.Function:
     return ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
 
 
-def _data_pointer(context, builder, array_type, array, offset):
+def data_pointer(context, builder, array_type, array, offset):
     """Give a pointer to the element at a flat offset into an array."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [offset])
 
 
-def _load_lanes(builder, vector, pointer, offset):
+def load_lanes(builder, vector, pointer, offset):
     """Load the lanes that start at a flat offset from a scalar pointer, aligned to one element only."""
     place = builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
     return builder.load(place, align=4 if vector.element == ir.FloatType() else 8)
 
 
-def _store_lanes(builder, vector, pointer, offset, value):
+def store_lanes(builder, vector, pointer, offset, value):
     """Store lanes at a flat offset from a scalar pointer."""
     place = builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
     builder.store(value, place, align=4 if vector.element == ir.FloatType() else 8)
 
 
-def _broadcast(builder, vector, value):
+def broadcast(builder, vector, value):
     """Put one scalar into every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
@@ -84,7 +84,7 @@ def _broadcast(builder, vector, value):
     return builder.shuffle_vector(first, undefined, every)
 
 
-def _accumulate(builder, start, n_steps, emit_step):
+def accumulate(builder, start, n_steps, emit_step):
     """Emit a loop that carries vectors in registers: `emit_step(step, carried) -> carried`, at least one step."""
     before = builder.block
     loop = builder.append_basic_block("lanes_loop")
@@ -112,25 +112,25 @@ def _emit_product_block(n_rows: int):
     def emit(context, builder, signature, arguments):
         product_t, product_at, weights_t, weights_at, n_outputs, values_t, values_at, n_values = signature.args
         product, product_at, weights, weights_at, n_outputs, values, values_at, n_values = arguments
-        vector = _lane_vector(product_t)
-        fma = _declare_fma(builder, vector)
-        product = _data_pointer(context, builder, product_t, product, product_at)
-        weights = _data_pointer(context, builder, weights_t, weights, weights_at)
-        values = _data_pointer(context, builder, values_t, values, values_at)
+        vector = lane_vector(product_t)
+        fma = declare_fma(builder, vector)
+        product = data_pointer(context, builder, product_t, product, product_at)
+        weights = data_pointer(context, builder, weights_t, weights, weights_at)
+        values = data_pointer(context, builder, values_t, values, values_at)
 
         def step(k, sums):
-            value = _load_lanes(builder, vector, values, builder.mul(k, ir.Constant(_INDEX, N_LANES)))
+            value = load_lanes(builder, vector, values, builder.mul(k, ir.Constant(_INDEX, N_LANES)))
             row = builder.gep(weights, [builder.mul(k, n_outputs)])
             scalars = [builder.load(builder.gep(row, [ir.Constant(_INDEX, i)])) for i in range(n_rows)]
             return [
-                builder.call(fma, [_broadcast(builder, vector, scalar), value, total])
+                builder.call(fma, [broadcast(builder, vector, scalar), value, total])
                 for scalar, total in zip(scalars, sums, strict=True)
             ]
 
         places = [ir.Constant(_INDEX, i * N_LANES) for i in range(n_rows)]
-        start = [_load_lanes(builder, vector, product, place) for place in places]
-        for place, total in zip(places, _accumulate(builder, start, n_values, step), strict=True):
-            _store_lanes(builder, vector, product, place, total)
+        start = [load_lanes(builder, vector, product, place) for place in places]
+        for place, total in zip(places, accumulate(builder, start, n_values, step), strict=True):
+            store_lanes(builder, vector, product, place, total)
         return context.get_dummy_value()
 
     return emit
@@ -142,15 +142,15 @@ def _emit_outer_block(n_left: int, n_right: int):
     def emit(context, builder, signature, arguments):
         total_t, left_t, right_t = signature.args[0], signature.args[3], signature.args[6]
         total, total_at, row_stride, left, left_at, left_stride, right, right_at, right_stride, n_steps = arguments
-        vector = _lane_vector(total_t)
-        fma = _declare_fma(builder, vector)
-        total = _data_pointer(context, builder, total_t, total, total_at)
-        left = _data_pointer(context, builder, left_t, left, left_at)
-        right = _data_pointer(context, builder, right_t, right, right_at)
+        vector = lane_vector(total_t)
+        fma = declare_fma(builder, vector)
+        total = data_pointer(context, builder, total_t, total, total_at)
+        left = data_pointer(context, builder, left_t, left, left_at)
+        right = data_pointer(context, builder, right_t, right, right_at)
 
         def lanes_of(pointer, t, stride, n):
             first = builder.gep(pointer, [builder.mul(t, stride)])
-            return [_load_lanes(builder, vector, first, ir.Constant(_INDEX, i * N_LANES)) for i in range(n)]
+            return [load_lanes(builder, vector, first, ir.Constant(_INDEX, i * N_LANES)) for i in range(n)]
 
         def step(t, sums):
             lefts = lanes_of(left, t, left_stride, n_left)
@@ -163,9 +163,9 @@ def _emit_outer_block(n_left: int, n_right: int):
             for i in range(n_left)
             for j in range(n_right)
         ]
-        start = [_load_lanes(builder, vector, total, place) for place in places]
-        for place, value in zip(places, _accumulate(builder, start, n_steps, step), strict=True):
-            _store_lanes(builder, vector, total, place, value)
+        start = [load_lanes(builder, vector, total, place) for place in places]
+        for place, value in zip(places, accumulate(builder, start, n_steps, step), strict=True):
+            store_lanes(builder, vector, total, place, value)
         return context.get_dummy_value()
 
     return emit
@@ -184,9 +184,9 @@ def _outer_signature(total, left, right):
 
 
 @intrinsic
-def _product_rows(typing_context, product, product_at, weights, weights_at, n_outputs, values, values_at, n_values):
-    """Add a block of _N_ROWS rows of a product."""
-    return _product_signature(product, weights, values), _emit_product_block(_N_ROWS)
+def product_rows(typing_context, product, product_at, weights, weights_at, n_outputs, values, values_at, n_values):
+    """Add a block of N_ROWS rows of a product."""
+    return _product_signature(product, weights, values), _emit_product_block(N_ROWS)
 
 
 @intrinsic
@@ -232,9 +232,9 @@ def add_product(product, product_at, weights, values, values_at):
     """
     n_values, n_outputs = weights.shape
     row = 0
-    while row + _N_ROWS <= n_outputs:
-        _product_rows(product, product_at + row * N_LANES, weights, row, n_outputs, values, values_at, n_values)
-        row += _N_ROWS
+    while row + N_ROWS <= n_outputs:
+        product_rows(product, product_at + row * N_LANES, weights, row, n_outputs, values, values_at, n_values)
+        row += N_ROWS
     while row < n_outputs:
         _product_row(product, product_at + row * N_LANES, weights, row, n_outputs, values, values_at, n_values)
         row += 1

@@ -30,7 +30,7 @@ SESSION, SYNTHETIC = "session", "synthetic"
 NANOSECONDS_HZ = 1e9
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
 class Recording:
     """Spikes of many units on one clock, with trials and with what was observed.
 
@@ -83,6 +83,11 @@ class Recording:
             object.__setattr__(self, name, values.astype(np.int64, copy=False))
         check_positive("tick_hz", self.tick_hz)
         check_layout(self)
+
+    def __repr__(self) -> str:
+        """Say what is in it, in one line."""
+        about = f"{self.n_units} units, {self.n_spikes} spikes, {len(self.trials)} trials, {self.duration_s:g} s"
+        return f"<Recording: {about}, from {self.attrs.get('source') or 'arrays'}>"
 
     @classmethod
     def from_arrays(

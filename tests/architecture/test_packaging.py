@@ -32,7 +32,7 @@ print(json.dumps({
     "data": sorted(entry.name for entry in data.iterdir()),
     "n_units": len(cx.read_recording(data / "recording.nwb").unit_ids),
     "templates": [html._environment().get_template(name).name for name in ("report.html", "style.html")],
-    "models": resources.files("cortexrnn.models").is_dir(),
+    "models": {name: cx.load_circuit(name).size for name in cx.circuit_names()},
     "validation": sorted(entry.name for entry in resources.files("cortexrnn.validation").iterdir()),
 }))
 """
@@ -159,7 +159,7 @@ def test_an_installed_package_finds_everything_from_another_folder(installed, tm
     assert {"CARD.md", "recording.nwb", "recording.sha256"} <= set(found["data"])
     assert found["n_units"] >= 8
     assert found["templates"] == ["report.html", "style.html"]
-    assert found["models"]
+    assert set(found["models"]) == {path.stem for path in (ROOT / "models").glob("*.toml")}
     here = {path.name for path in (ROOT / "validation").iterdir() if path.suffix in (".md", ".csv", ".toml")}
     assert here <= set(found["validation"])
 

@@ -1,13 +1,19 @@
-"""A made-up comparison of twelve units, as `evaluation` hands it to `report`."""
+"""A made-up comparison of twelve units, as `evaluation` hands it to `report`, and the command line in this process."""
 
 from __future__ import annotations
 
 import copy
 import math
+import signal
+import sys
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+
+from cortexrnn import cli
 
 N_TRIALS, N_BINS, BIN_S = 60, 1000, 0.001
 
@@ -241,3 +247,28 @@ def _make_panels(counts, rng):
             "lag": lag_s,
         },
     )
+
+
+@pytest.fixture
+def invoke(monkeypatch, capsys):
+    """Call the command line in this process; gives exit code, output and messages."""
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(cli, "_exit_at_once", leave)
+    monkeypatch.setattr(cli, "_let_signals_kill", lambda: None)
+    handler, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cortexrnn", *map(str, arguments)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            with pytest.raises(SystemExit) as left:
+                cli.main()
+        told = capsys.readouterr()
+        return SimpleNamespace(code=left.value.code, out=told.out, err=told.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+    sys.unraisablehook = hook

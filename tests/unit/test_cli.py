@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import errno
 import json
-import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -43,31 +41,6 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "trials.csv").write_text("trial,start_s,stop_s,stim_s,side\n" + "\n".join(trials) + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def invoke(monkeypatch, capsys):
-    """Call the command line in this process; gives exit code, output and messages."""
-
-    def leave(code):
-        raise SystemExit(code)
-
-    monkeypatch.setattr(cli, "_exit_at_once", leave)
-    monkeypatch.setattr(cli, "_let_signals_kill", lambda: None)
-    handler, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cortexrnn", *map(str, arguments)])
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            with pytest.raises(SystemExit) as left:
-                cli.main()
-        told = capsys.readouterr()
-        return SimpleNamespace(code=left.value.code, out=told.out, err=told.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
-    sys.unraisablehook = hook
 
 
 @pytest.fixture
@@ -105,7 +78,7 @@ def strict_json(text):
 
 
 def test_help_shows_every_option_and_an_example(invoke):
-    for name in ("compare", "doctor"):
+    for name in ("compare", "doctor", "simulate", "validate"):
         shown = invoke(name, "--help")
         assert shown.code == 0
         assert f"Example: cortexrnn {name}" in " ".join(shown.out.split())

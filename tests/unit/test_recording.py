@@ -203,3 +203,8 @@ def test_a_neo_block_of_several_segments_is_refused():
 def test_from_xarray_refuses_another_dataset():
     with pytest.raises(DataError, match="has format None"):
         Recording.from_xarray(xr.Dataset())
+
+
+def test_a_recording_shows_itself_in_one_line():
+    recording = Recording.from_arrays([np.array([0.1, 0.5]), np.array([0.2])], observed_s=np.array([[0.0, 2.0]]))
+    assert repr(recording) == "<Recording: 2 units, 3 spikes, 0 trials, 2 s, from arrays>"

@@ -1,0 +1,71 @@
+"""Rubin et al. (2015), Hennequin et al. (2018): the supralinear network that inhibition stabilises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cortexrnn.circuit import Circuit, build_inputs, build_weights, load_circuit
+from cortexrnn.dynamics import Pulse, simulate
+from cortexrnn.report import style
+from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
+from cortexrnn.validation.targets import main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = {2: 3.261, 5: 8.454, 10: 10.667, 15: 11.209, 20: 11.087}
+STEPS_PER_UNIT = 100
+LARGEST = 22
+
+
+def branch(spec: Circuit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow the fixed points from silence; give drives, rates (n, 2) and largest real parts of the Jacobian in 1/s."""
+    weights, loading = build_weights(spec).total(), build_inputs(spec)[:, 0]
+    phi, rates = spec.populations[0].activation, np.zeros(2)
+    drives = np.arange(LARGEST * STEPS_PER_UNIT + 1) / STEPS_PER_UNIT
+    found, real_parts = np.empty((drives.size, 2)), np.empty(drives.size)
+    for i, drive in enumerate(drives):
+        for _ in range(50):
+            z = weights @ rates + loading * drive
+            jacobian = phi.slope(z)[:, None] * weights - np.eye(2)
+            step = np.linalg.solve(-jacobian, phi(z) - rates)
+            rates = rates + step
+            if np.abs(step).max() < 1e-12:
+                break
+        found[i] = rates
+        real_parts[i] = np.linalg.eigvals(jacobian / spec.tau_s[:, None]).real.max()
+    return drives, found, real_parts
+
+
+def measure() -> tuple[dict[str, float], dict[str, Any]]:
+    """Read the branch at the drives of the table, and find where it turns from supralinear to sublinear."""
+    spec = load_circuit("hennequin_2018")
+    drives, rates, real_parts = branch(spec)
+    per_drive = rates[1:, 0] / drives[1:]
+    values = {f"excitatory_{h}": float(rates[h * STEPS_PER_UNIT, 0]) for h in SHOWN}
+    values["turning_drive"] = float(drives[1 + int(np.argmax(per_drive))])
+    step = simulate(spec, duration_s=1.0, stimulus={"drive": Pulse(amplitude=10.0)}, initial=np.zeros(2))
+    values["simulated_10"] = float(step["rate"][0, -1, 0])
+    values["largest_real_part"] = float(real_parts.max())
+    return values, {"drives": drives, "rates": rates}
+
+
+def draw(figure: Figure, evidence: dict[str, Any]) -> None:
+    """Draw the branch and the rate per drive."""
+    left, right = figure.subplots(1, 2)
+    drives, rates = evidence["drives"], evidence["rates"]
+    for i, (words, colour) in enumerate((("excitatory", EXCITATORY), ("inhibitory", INHIBITORY))):
+        left.plot(drives, rates[:, i], color=colour, linewidth=1.5)
+        left.text(*((21.5, 12.5), (12.0, 33.0))[i], words, ha="right", color=colour)
+    left.plot(list(SHOWN), list(SHOWN.values()), "o", markerfacecolor="none", markeredgecolor=style.INK, markersize=6.0)
+    left.set(xlim=(0.0, drives[-1]), ylim=(0.0, None), xlabel="drive h", ylabel="rate (Hz)")
+    right.plot(drives[1:], rates[1:, 0] / drives[1:], color=EXCITATORY, linewidth=1.5)
+    right.set(xlim=(0.0, drives[-1]), ylim=(0.0, None), xlabel="drive h", ylabel="excitatory rate / drive")
+
+
+if __name__ == "__main__":
+    sys.exit(main("ssn", Path(__file__).parent))

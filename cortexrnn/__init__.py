@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         save_circuit,
     )
     from cortexrnn.dynamics import (
+        BrianRun,
         Fluctuation,
         Pulse,
         Ramp,
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
         SpikeProcess,
         check_dt,
         describe,
+        export_brian2,
         sample_spikes,
         simulate,
+        spiking_twin,
+        to_brian2,
     )
     from cortexrnn.encoding import (
         PSTH,
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "Activation": "cells.activation",
+    "BrianRun": "dynamics",
     "CausalGain": "encoding",
     "Circuit": "circuit",
     "CompareOptions": "evaluation",
@@ -96,6 +101,7 @@ _ROOMS = {
     "compare": "evaluation",
     "describe": "dynamics",
     "doctor": "spikes",
+    "export_brian2": "dynamics",
     "fit_poisson": "encoding",
     "ladder": "evaluation",
     "load_circuit": "circuit",
@@ -104,10 +110,13 @@ _ROOMS = {
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
     "simulate": "dynamics",
+    "spiking_twin": "dynamics",
+    "to_brian2": "dynamics",
 }
 
 __all__ = [
     "Activation",
+    "BrianRun",
     "CausalGain",
     "Circuit",
     "CompareOptions",
@@ -146,6 +155,7 @@ __all__ = [
     "compare",
     "describe",
     "doctor",
+    "export_brian2",
     "fit_poisson",
     "ladder",
     "load_circuit",
@@ -154,6 +164,8 @@ __all__ = [
     "sample_spikes",
     "save_circuit",
     "simulate",
+    "spiking_twin",
+    "to_brian2",
 ]
 
 

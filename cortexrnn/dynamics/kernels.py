@@ -13,7 +13,7 @@ import numpy as np
 
 from cortexrnn.cells.activation import activate
 from cortexrnn.cells.stp_kernels import PlasticityLaw, advance_rates, rate_derivatives, release_rates
-from cortexrnn.numerics.lanes import N_LANES
+from cortexrnn.numerics.lanes import N_LANES, fill_lanes
 from cortexrnn.numerics.packed import add_columns, add_rows
 
 CURRENT, RATE = 0, 1
@@ -124,9 +124,12 @@ def advance(units, recurrent, state, external, every, kept):
         if t % every == 0:
             keep(state, kept, t // every)
         rates_of(units, state.y, rate)
-        send(units, recurrent, rate, state, sent)
         spread(units, external[t], drive)
-        multiply(recurrent.weights, sent, drive)
+        if sends_rates(units, recurrent):
+            multiply(recurrent.weights, rate, drive)
+        else:
+            send(units, recurrent, rate, state, sent)
+            multiply(recurrent.weights, sent, drive)
         recover(units, recurrent, rate, state)
         relax(units, drive, rate, state)
 
@@ -166,7 +169,7 @@ def advance_runge_kutta(units, recurrent, state, external, every, kept):
         _copy(total, state)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def rates_of(units, y, rate):
     """Give the rates that a state stands for."""
     if units.form == CURRENT:
@@ -175,7 +178,7 @@ def rates_of(units, y, rate):
         rate[:] = y
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def activate_all(units, z, out):
     """Apply every population's activation; arrays may be longer than the units are."""
     for p in range(units.codes.size):
@@ -183,7 +186,7 @@ def activate_all(units, z, out):
         activate(units.codes[p], units.shapes[p, 0], units.shapes[p, 1], units.shapes[p, 2], z[a:b], out[a:b])
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
 def send(units, recurrent, rate, state, sent):
     """Lay down what every source sends: its rate, or the part of it that its synapses let through."""
     lanes = units.lanes
@@ -195,6 +198,13 @@ def send(units, recurrent, rate, state, sent):
             s = recurrent.state[g] * lanes
             u, x, out = state.u[s : s + n], state.x[s : s + n], sent[at : at + n]
             release_rates(u, x, rate[unit : unit + n], _law_of(recurrent.laws[g]), out)
+
+
+@numba.njit(cache=True, nogil=True, forceinline=True)
+def sends_rates(units, recurrent):
+    """Tell whether what is sent is the rate of every unit: then nothing has to be copied."""
+    sizes = recurrent.size
+    return sizes.size == 1 and sizes[0] == units.first[-1] and recurrent.state[0] == STATIC
 
 
 @numba.njit(cache=True, nogil=True)
@@ -213,15 +223,17 @@ def rates_of_all(units, kept, rate):
         rates_of(units, kept.y[k], rate[k])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _law_of(numbers):
     """Give a group's plasticity from its row of numbers."""
     return PlasticityLaw(numbers[0], numbers[1], numbers[2], int(numbers[3]))
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
 def recover(units, recurrent, rate, state):
     """Let utilisation and resources go on by one step at these rates."""
+    if state.u.size == 0:
+        return
     rate_hz = np.empty(recurrent.size.max() * units.lanes if recurrent.size.size else 0, rate.dtype)
     scale = rate.dtype.type(recurrent.rate_scale_hz)
     for g in range(recurrent.unit.size):
@@ -234,21 +246,19 @@ def recover(units, recurrent, rate, state):
             advance_rates(u, x, rate_hz[:n], units.dt_s, _law_of(recurrent.laws[g]))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def spread(units, external, drive):
     """Start the drive with the external current, the same for all lanes unless it is given for each."""
     n_units, lanes = units.first[-1], units.lanes
     if external.size > n_units or lanes == 1:
         drive[: n_units * lanes] = external
     else:
-        # A constant number of lanes becomes one store.
         for unit in range(n_units):
-            for lane in range(N_LANES):
-                drive[unit * N_LANES + lane] = external[unit]
+            fill_lanes(drive, unit * N_LANES, external[unit])
     drive[n_units * lanes :] = 0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def multiply(weights, sent, drive):
     """Add the recurrent current to the drive."""
     if sent.size == 0:
@@ -259,7 +269,7 @@ def multiply(weights, sent, drive):
         add_columns(drive, weights, sent, 0, drive.size)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
 def relax(units, drive, rate, state):
     """Move the state of all units towards its target; `rate` is overwritten."""
     if units.form == RATE:
@@ -316,7 +326,7 @@ def _work_space(units, recurrent, state):
     return np.empty(state.y.size, kind), np.empty(n_sources * units.lanes, kind), np.zeros(padded, kind)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def keep(state, kept, place):
     """Note the state at a place."""
     kept.y[place] = state.y

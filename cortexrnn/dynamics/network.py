@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -192,7 +193,7 @@ class DenseNetwork(Network):
         super().__init__(circuit, dt_s, method, dtype)
         weights = build_weights(circuit, self.dtype.type)
         blocks = {"": weights.static, **weights.plastic}
-        self.groups = tuple(
+        self.groups = _joined(
             Group(name, units)
             for name, block in blocks.items()
             for units in circuit.slices.values()
@@ -297,6 +298,16 @@ class SparseNetwork(Network):
     def _packed(self, lanes: int) -> np.ndarray:
         """Give nothing: the drive holds the weights."""
         return np.empty(0, self.dtype)
+
+
+def _joined(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Join neighbours without plasticity: where all units send their rates, nothing has to be laid out."""
+    found: list[Group] = []
+    for group in groups:
+        if found and group.name == found[-1].name == "" and found[-1].units.stop == group.units.start:
+            group = Group("", slice(found.pop().units.start, group.units.stop))
+        found.append(group)
+    return tuple(found)
 
 
 def make_network(

@@ -26,7 +26,7 @@ from cortexrnn.errors import InterruptedRunError, OptionError
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.runs.executor import default_workers
 
-# Numbers of external current that a block of steps holds.
+# Numbers of external current and of kept states that a block of steps of a tile holds.
 _BLOCK_NUMBERS = 1 << 18
 
 
@@ -78,10 +78,14 @@ class _Clock(NamedTuple):
         """Kept moments, shape (n_kept,)."""
         return np.round(np.arange(self.first, self.n_steps, self.every) * self.dt_s, 12)
 
-    def blocks(self, n_numbers: int) -> list[tuple[int, int]]:
-        """Cut the steps into blocks of about so many numbers; the first kept moment begins one."""
-        length = max(1, _BLOCK_NUMBERS // max(1, n_numbers) // self.every) * self.every
-        starts = [*range(0, self.first, length), *range(self.first, self.n_steps, length)]
+    def blocks(self, n_drawn: int, n_kept: int) -> list[tuple[int, int]]:
+        """Cut the steps into blocks of about `_BLOCK_NUMBERS`; the first kept moment begins one.
+
+        A step takes `n_drawn` numbers, and `n_kept` more where it is kept.
+        """
+        skipped = max(1, _BLOCK_NUMBERS // n_drawn)
+        length = max(1, _BLOCK_NUMBERS // (n_drawn + n_kept // self.every) // self.every) * self.every
+        starts = [*range(0, self.first, skipped), *range(self.first, self.n_steps, length)]
         return list(zip(starts, [*starts[1:], self.n_steps], strict=True))
 
 
@@ -180,7 +184,9 @@ def tiles_of(n_trials: int) -> list[range]:
 def _run(network: Network, beginning: Beginning, clock: _Clock, solver: Solver, keep: Callable) -> None:
     """Advance all tiles over threads."""
     tiles = tiles_of(beginning.n_trials)
-    blocks = clock.blocks(network.circuit.size * N_LANES)
+    n_tile = network.circuit.size * N_LANES
+    has_own_currents = network.circuit.noise is not None or beginning.drive.differs_between_trials
+    blocks = clock.blocks(n_tile if has_own_currents else network.circuit.size, n_tile)
     stopped = threading.Event()
     bar = tqdm(
         total=len(tiles) * clock.n_steps, desc="simulating", disable=not solver.shows_progress, leave=False,

@@ -245,6 +245,11 @@ class Drive:
                 known = ", ".join([*circuit.channels, *circuit.slices])
                 raise OptionError(f"stimulus[{name!r}] has no target; the circuit has {known}.")
 
+    @property
+    def differs_between_trials(self) -> bool:
+        """Whether a signal has values of its own for every trial."""
+        return any(signal.sample(np.zeros(1)).shape[2] > 1 for signal, _, _ in self._parts)
+
     def sample(self, time_s: np.ndarray, trials: range) -> np.ndarray:
         """Give the external current of every unit.
 

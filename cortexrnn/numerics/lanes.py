@@ -213,6 +213,22 @@ def _outer_entry(typing_context, total, total_at, row, left, left_at, left_row, 
     return _outer_signature(total, left, right), _emit_outer_block(1, 1)
 
 
+@intrinsic
+def fill_lanes(typing_context, array, at, value):
+    """Put one value into the N_LANES elements from a flat position on."""
+
+    def emit(context, builder, signature, arguments):
+        array_t, _, value_t = signature.args
+        array, at, value = arguments
+        vector = lane_vector(array_t)
+        value = context.cast(builder, value, value_t, array_t.dtype)
+        pointer = data_pointer(context, builder, array_t, array, at)
+        store_lanes(builder, vector, pointer, ir.Constant(_INDEX, 0), broadcast(builder, vector, value))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), emit
+
+
 @njit(forceinline=True)
 def add_product(product, product_at, weights, values, values_at):
     """Add ``weights.T @ values`` to `product`, lane by lane.

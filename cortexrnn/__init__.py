@@ -59,6 +59,11 @@ if TYPE_CHECKING:
     )
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
+    from cortexrnn.training import tasks
+    from cortexrnn.training.cell_model import CellNetwork
+    from cortexrnn.training.circuit_model import Trainable
+    from cortexrnn.training.loop import TrainOptions, train
+    from cortexrnn.training.trained import Trained, load_trained
 
 _ROOMS = {
     "Activation": "cells.activation",
@@ -93,6 +98,10 @@ _ROOMS = {
     "Sinusoid": "dynamics",
     "Solver": "dynamics",
     "SpikeProcess": "dynamics",
+    "TrainOptions": "training.loop",
+    "Trainable": "training.circuit_model",
+    "CellNetwork": "training.cell_model",
+    "Trained": "training.trained",
     "WeightLaw": "circuit",
     "audit_signs": "circuit",
     "build_weights": "circuit",
@@ -105,19 +114,23 @@ _ROOMS = {
     "fit_poisson": "encoding",
     "ladder": "evaluation",
     "load_circuit": "circuit",
+    "load_trained": "training.trained",
     "predict_spectrum": "circuit",
     "read_recording": "spikes",
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
     "simulate": "dynamics",
     "spiking_twin": "dynamics",
+    "tasks": "training.tasks",
     "to_brian2": "dynamics",
+    "train": "training.loop",
 }
 
 __all__ = [
     "Activation",
     "BrianRun",
     "CausalGain",
+    "CellNetwork",
     "Circuit",
     "CompareOptions",
     "Comparison",
@@ -147,6 +160,9 @@ __all__ = [
     "Sinusoid",
     "Solver",
     "SpikeProcess",
+    "TrainOptions",
+    "Trainable",
+    "Trained",
     "WeightLaw",
     "audit_signs",
     "build_weights",
@@ -159,13 +175,16 @@ __all__ = [
     "fit_poisson",
     "ladder",
     "load_circuit",
+    "load_trained",
     "predict_spectrum",
     "read_recording",
     "sample_spikes",
     "save_circuit",
     "simulate",
     "spiking_twin",
+    "tasks",
     "to_brian2",
+    "train",
 ]
 
 
@@ -173,7 +192,9 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its room when it is first used."""
     if name not in _ROOMS:
         raise AttributeError(f"module 'cortexrnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"cortexrnn.{_ROOMS[name]}"), name)
+    room = importlib.import_module(f"cortexrnn.{_ROOMS[name]}")
+    # The tasks are a room of their own, shown as one.
+    return room if _ROOMS[name].endswith(f".{name}") else getattr(room, name)
 
 
 def __dir__() -> list[str]:

@@ -188,6 +188,40 @@ def simulate(circuit: str, **given: Any) -> None:
 
 
 @cli.command()
+@click.argument("circuit")
+@click.option("--task", required=True, metavar="NAME", help="Task; a wrong name shows them all.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the circuit.")
+@click.option("--dale", default="relu", show_default=True, help="relu, abs, exp, softplus or projected.")
+@click.option("--steps", "max_steps", type=int, default=2000, show_default=True, help="Steps at most.")
+@click.option("--batch", "batch_size", type=int, default=64, show_default=True, help="Trials a step.")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam.")
+@click.option("--criterion", type=float, default=0.9, show_default=True, help="Fraction correct at which it stops.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of trials, noise and read-out.")
+@click.option("--threads", "n_threads", type=int, help="Threads; default: all cores.")
+@click.option("--out", metavar="DIR", help="Folder for the results; default: CIRCUIT-TASK.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the summary.")
+def train(circuit: str, task: str, **given: Any) -> None:
+    """Train a circuit on a task, Dale's law kept; the same command goes on where it was stopped.
+
+    Example: cortexrnn train song_2016 --task random_dots --criterion 0.85
+    """
+    from cortexrnn.circuit.changes import change_circuit
+    from cortexrnn.training.outcome import save_training, show
+
+    changes = dict(_pair("--set", text, "KEY=VALUE") for text in given["changes"])
+    network = change_circuit(cx.load_circuit(circuit), changes)
+    folder = Path(given["out"] or f"{network.name}-{task}")
+    names = ("max_steps", "batch_size", "learning_rate", "criterion", "n_threads")
+    options = cx.TrainOptions(
+        **{name: given[name] for name in names}, folder=folder, shows_progress=sys.stderr.isatty()
+    )
+    trainable = cx.Trainable(dale=given["dale"])
+    trained = cx.train(network, cx.tasks.load_task(task), seed=given["seed"], trainable=trainable, options=options)
+    summary = save_training(folder, trained)
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if given["as_json"] else f"{show(summary)}\n\n{folder}")
+
+
+@cli.command()
 @click.argument("name", nargs=-1)
 @click.option("--out", metavar="DIR", help="Folder for result.md and figure.svg of every target.")
 def validate(name: tuple[str, ...], out: str | None) -> None:

@@ -25,7 +25,7 @@ from numba import njit
 
 from cortexrnn._checks import check_choice, check_positive
 from cortexrnn.errors import OptionError
-from cortexrnn.numerics.elementwise import sigmoid, softplus, tanh
+from cortexrnn.numerics.elementwise import expm1, sigmoid, softplus, tanh
 
 KINDS = ("linear", "tanh", "relu", "softplus", "sigmoid", "wilson_cowan", "power")
 # The kernel's branches, in the order of KINDS.
@@ -176,6 +176,55 @@ def activate(code, gain, threshold, exponent, z, out):
             out[i] = sigmoid(g * (z[i] - theta)) - resting
     else:
         _power_law(g, theta, z.dtype.type(exponent), z, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def slope_of_rate(code, gain, threshold, exponent, rate, out):
+    """Give the slope of an activation where it takes the value `rate`; the loops become SIMD code.
+
+    The rate says all about the slope, so that an adjoint sweep needs no inputs: ``gain (1 - r^2)`` for tanh,
+    ``gain (1 - exp(-r))`` for softplus, and so on. At a kink it is the slope below it, zero.
+
+    Parameters
+    ----------
+    code : int
+        `Activation.code`.
+    gain, threshold, exponent : float
+        Of the activation.
+    rate, out : ndarray, shape (n,), C-contiguous, both float32 or both float64
+        Values of the activation, and where the slopes go.
+    """
+    kind = rate.dtype.type
+    g, theta, unit = kind(gain), kind(threshold), kind(1.0)
+    zero = unit - unit
+    if code == _LINEAR:
+        for i in range(rate.size):
+            out[i] = g
+    elif code == _TANH:
+        for i in range(rate.size):
+            out[i] = g * (unit - rate[i] * rate[i])
+    elif code == _RELU:
+        for i in range(rate.size):
+            out[i] = g if rate[i] > zero else zero
+    elif code == _SOFTPLUS:
+        for i in range(rate.size):
+            out[i] = -g * expm1(-rate[i])
+    elif code == _SIGMOID:
+        for i in range(rate.size):
+            out[i] = g * rate[i] * (unit - rate[i])
+    elif code == _WILSON_COWAN:
+        resting = sigmoid(g * (zero - theta))
+        for i in range(rate.size):
+            s = rate[i] + resting
+            out[i] = g * s * (unit - s)
+    else:
+        power = kind((exponent - 1.0) / exponent)
+        factor = kind(exponent) * g
+        for i in range(rate.size):
+            above = rate[i] if rate[i] > zero else zero
+            out[i] = factor * (above / g) ** power
+            # A power of one has a slope below its threshold too, which is none.
+            out[i] = out[i] if rate[i] > zero else zero
 
 
 @njit(error_model="numpy", fastmath={"contract"})

@@ -217,7 +217,7 @@ def noise_operation(
 
     circuit, run = layout.circuit, layout.run
     process = OrnsteinUhlenbeck(
-        layout.noise, circuit.size, run.dt_s, seed=run.seed, trials=range(1), dtype=np.dtype(np.float64)
+        layout.noise, circuit.size, run.dt_s, key=(run.seed,), trials=range(1), dtype=np.dtype(np.float64)
     )
 
     def advance() -> None:

@@ -20,7 +20,8 @@ class OrnsteinUhlenbeck:
     n_units : int
     dt_s : float
         Time step.
-    seed : int
+    key : tuple
+        What the streams are for beside the trials: a seed, and as the step of a training what else.
     trials : sequence of int
         Numbers of the trials, one a lane.
     dtype : numpy float type
@@ -31,8 +32,10 @@ class OrnsteinUhlenbeck:
         If the covariance is not that of `n_units` variables.
     """
 
-    def __init__(self, noise: Noise, n_units: int, dt_s: float, *, seed: int, trials: range, dtype: np.dtype):
-        self._streams = [stream(seed, "noise", trial) for trial in trials]
+    def __init__(
+        self, noise: Noise, n_units: int, dt_s: float, *, key: tuple, trials: range, dtype: np.dtype
+    ):
+        self._streams = [stream(key[0], "noise", *key[1:], trial) for trial in trials]
         self._n_units, self._dtype = n_units, np.dtype(dtype)
         self._mix = mixing(noise, n_units).astype(dtype) if noise.covariance or noise.shared else None
         keep = np.exp(-dt_s / noise.tau_s)

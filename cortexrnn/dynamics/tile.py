@@ -74,9 +74,8 @@ class Tile:
         noise, size = network.circuit.noise, network.circuit.size
         self._noise = None
         if noise is not None and noise.sigma > 0.0:
-            self._noise = OrnsteinUhlenbeck(
-                noise, size, network.dt_s, seed=beginning.seed, trials=trials, dtype=network.dtype
-            )
+            key = (beginning.seed,)
+            self._noise = OrnsteinUhlenbeck(noise, size, network.dt_s, key=key, trials=trials, dtype=network.dtype)
 
     def advance(self, start: int, stop: int, every: int) -> Kept:
         """Simulate the steps from `start` to `stop` and keep every so many of them.

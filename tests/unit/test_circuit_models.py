@@ -26,6 +26,7 @@ NAMES = (
     "rajan_abbott_2006",
     "rubin_2015",
     "sompolinsky_1988",
+    "song_2016",
     "sparse_100k",
     "tsodyks_pawelzik_markram_1998",
     "van_vreeswijk_sompolinsky_1998",

@@ -78,7 +78,7 @@ def strict_json(text):
 
 
 def test_help_shows_every_option_and_an_example(invoke):
-    for name in ("compare", "doctor", "simulate", "validate"):
+    for name in ("compare", "doctor", "simulate", "train", "validate"):
         shown = invoke(name, "--help")
         assert shown.code == 0
         assert f"Example: cortexrnn {name}" in " ".join(shown.out.split())

@@ -1,0 +1,133 @@
+"""What is trained: a core that is swept over time and a linear read-out, their parameters in one flat array."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from cortexrnn._checks import check_count
+from cortexrnn.numerics.streams import stream
+
+
+class Model(abc.ABC):
+    """Parameters of a network, and how they become weights.
+
+    Parameters
+    ----------
+    core : dict of str to ndarray
+        Parameters of the core at the start.
+    sizes : tuple of int
+        Number of inputs, of hidden units, and of outputs.
+    readout_gain : float
+        Deviation of the read-out's weights at the start, times the root of the number of units.
+    reads : ndarray, shape (n_hidden,)
+        1 for the units that the read-out sees, 0 for the others.
+    seed : int
+        Of the read-out.
+    dtype : numpy float type
+
+    Attributes
+    ----------
+    theta : ndarray, shape (n_parameters,)
+        The parameters; changed in place by an optimiser.
+    moves : ndarray of bool, shape (n_parameters,)
+        Which of them are trained; all at first.
+    """
+
+    name: str
+
+    def __init__(
+        self, core: dict[str, np.ndarray], sizes: tuple[int, int, int], *, readout_gain: float, reads: np.ndarray,
+        seed: int, dtype: type,
+    ):  # fmt: skip
+        self.n_inputs, self.n_hidden, self.n_outputs = sizes
+        self.dtype = np.dtype(dtype)
+        self._reads = reads.astype(self.dtype)
+        start = dict(core)
+        start["readout"] = draw(seed, "readout", (self.n_outputs, self.n_hidden), readout_gain) * reads
+        start["readout_bias"] = np.zeros(self.n_outputs)
+        self._shapes = {name: part.shape for name, part in start.items()}
+        self.theta = np.concatenate([part.ravel() for part in start.values()]).astype(dtype)
+        self.moves = np.ones(self.theta.size, dtype=bool)
+
+    @abc.abstractmethod
+    def identity(self) -> dict[str, str]:
+        """Say which network this is; a checkpoint of another one is refused."""
+
+    @abc.abstractmethod
+    def core_weights(self) -> Any:
+        """Give the core's weights, a NamedTuple of arrays."""
+
+    @abc.abstractmethod
+    def pull_back_core(self, weights: Any, by_weights: Any, views: dict[str, np.ndarray]) -> None:
+        """Fill in the derivatives of the core's parameters from those of its weights."""
+
+    @abc.abstractmethod
+    def pack(self, weights: Any) -> Any:
+        """Pack the weights for the products of a sweep."""
+
+    @abc.abstractmethod
+    def empty_tape(self, n_steps: int, weights: Any) -> Any:
+        """Allocate the tape of a tile."""
+
+    @abc.abstractmethod
+    def noise(self, key: tuple, trials: range, n_steps: int) -> np.ndarray:
+        """Draw the noise of a tile; empty without noise."""
+
+    @abc.abstractmethod
+    def forward(self, inputs: np.ndarray, noise: np.ndarray, weights: Any, packed: Any, tape: Any) -> np.ndarray:
+        """Sweep a tile forward; gives the hidden states, (n_steps + 1, n_hidden * N_LANES)."""
+
+    @abc.abstractmethod
+    def backward(self, inputs: np.ndarray, by_hidden: np.ndarray, weights: Any, packed: Any, tape: Any) -> Any:
+        """Sweep a tile back; gives the derivatives of the weights."""
+
+    @abc.abstractmethod
+    def matrix(self) -> np.ndarray:
+        """Give the recurrent weights ``[post, pre]``, all synapses of a pair together."""
+
+    @property
+    def signs(self) -> np.ndarray:
+        """Signs that the columns of `matrix` must have, 0 for any, shape (n_hidden,)."""
+        return np.zeros(self.n_hidden, np.int8)
+
+    def project(self) -> None:
+        """Put parameters back to where they may be, after a step of the optimiser."""
+        return None
+
+    def parts(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Give views of a flat array by name."""
+        views, at = {}, 0
+        for name, shape in self._shapes.items():
+            size = int(np.prod(shape))
+            views[name] = flat[at : at + size].reshape(shape)
+            at += size
+        return views
+
+    def readout(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the read-out's weights (n_outputs, n_hidden) and bias."""
+        raw = self.parts(self.theta)
+        return raw["readout"] * self._reads, raw["readout_bias"].copy()
+
+    def pull_back(self, weights: Any, by_weights: Any, by_readout: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Turn derivatives with respect to weights into those with respect to the trained parameters."""
+        gradient = np.zeros_like(self.theta)
+        views = self.parts(gradient)
+        self.pull_back_core(weights, by_weights, views)
+        views["readout"][:] = by_readout[0] * self._reads
+        views["readout_bias"][:] = by_readout[1]
+        gradient[~self.moves] = 0.0
+        return gradient
+
+
+def check_sizes(n_inputs: int, n_hidden: int, n_outputs: int) -> tuple[int, int, int]:
+    """Return sizes as whole numbers, or refuse them."""
+    given = {"n_inputs": n_inputs, "n_hidden": n_hidden, "n_outputs": n_outputs}
+    return tuple(check_count(name, value) for name, value in given.items())
+
+
+def draw(seed: int, what: str, shape: tuple[int, int], gain: float) -> np.ndarray:
+    """Draw Gaussian weights of deviation ``gain / sqrt(n_sources)``."""
+    return stream(seed, "initial weights", what).normal(0.0, gain / np.sqrt(shape[1]), shape)

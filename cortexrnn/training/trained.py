@@ -1,0 +1,210 @@
+"""A trained circuit: its weights, how it got there, and what it does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from cortexrnn.circuit.dale import audit_signs
+from cortexrnn.errors import DataError, OptionError
+from cortexrnn.runs.executor import default_workers
+from cortexrnn.training.behaviour import psychometric
+from cortexrnn.training.bptt import Trainer
+from cortexrnn.training.checkpoint import load_arrays, save_arrays
+from cortexrnn.training.model import Model
+from cortexrnn.training.networks import make_model, network_from_text, network_to_text
+
+if TYPE_CHECKING:
+    from cortexrnn.training.tasks.contract import Batch, Task
+
+# Columns of what is seen on the way of a training.
+HISTORY = ("step", "loss", "gradient_norm", "validation_loss", "performance")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trained:
+    """A circuit after training.
+
+    Attributes
+    ----------
+    model : Model
+        Its parameters.
+    task : Task
+        What it was trained on.
+    seed : int
+    history : xarray.Dataset
+        Over `step`: loss, gradient_norm, validation_loss, performance.
+    """
+
+    model: Model
+    task: Task
+    seed: int
+    history: xr.Dataset
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Recurrent weights ``[post, pre]``, all synapses of a pair together; gates of a cell stacked."""
+        return self.model.matrix()
+
+    def answer(self, batch: Batch, *, seed: int = 0) -> np.ndarray:
+        """Give the outputs to a batch of trials.
+
+        Parameters
+        ----------
+        batch : Batch
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        ndarray, shape (n_trials, n_steps, n_outputs)
+        """
+        trainer = Trainer(self.model, default_workers())
+        return trainer.run(batch, noise_key=(seed, "answer"), wants_gradient=False).outputs
+
+    def performance(self, n_trials: int = 1000, *, seed: int = 1) -> float:
+        """Give the fraction of correct trials among new ones.
+
+        Parameters
+        ----------
+        n_trials : int
+        seed : int
+            Of trials and noise.
+
+        Returns
+        -------
+        float
+        """
+        batch = self.task.trials(n_trials, seed=seed, mode="test")
+        return self.task.performance(self.answer(batch, seed=seed), batch).fraction
+
+    def psychometric(self, n_trials: int = 1000, *, seed: int = 1) -> xr.Dataset:
+        """Give how often the network chooses at every level of the stimulus, with a fitted curve.
+
+        Parameters
+        ----------
+        n_trials : int
+        seed : int
+            Of trials and noise.
+
+        Returns
+        -------
+        xarray.Dataset
+            See `cortexrnn.training.behaviour.psychometric`.
+
+        Raises
+        ------
+        OptionError
+            If the task has no stimulus with a sign.
+        """
+        if not self.task.stimulus_column:
+            raise OptionError(f"{type(self.task).__name__} has no stimulus with levels, so there is no such curve.")
+        batch = self.task.trials(n_trials, seed=seed, mode="test")
+        judged = self.task.performance(self.answer(batch, seed=seed), batch)
+        return psychometric(
+            judged.trials, stimulus=self.task.stimulus_column, by=self.task.group_column or None, seed=seed
+        )
+
+    @property
+    def weights_before(self) -> np.ndarray:
+        """Recurrent weights with which the training began, in the shape of `weights`."""
+        network, trainable = network_from_text(network_to_text(self.model), where=self.model.name)
+        return make_model(network, self.task, trainable, seed=self.seed, dtype=self.model.dtype.type).matrix()
+
+    def describe(self, n_trials: int = 1000, *, seed: int = 1) -> dict[str, Any]:
+        """Summarise the training, ready for JSON.
+
+        Parameters
+        ----------
+        n_trials : int
+            Trials of the last look at the performance.
+        seed : int
+            Of these trials.
+
+        Returns
+        -------
+        dict
+        """
+        self.audit_signs()
+        last = self.history.isel(step=-1)
+        return {
+            "network": {"name": self.model.name, "n_units": self.model.n_hidden, **self.model.identity()},
+            "task": repr(self.task),
+            "seed": self.seed,
+            "n_parameters": int(self.model.moves.sum()),
+            "n_steps": int(last["step"]),
+            "loss": float(last["validation_loss"]),
+            "performance": self.performance(n_trials, seed=seed),
+            "n_weights_of_wrong_sign": 0,
+        }
+
+    def audit_signs(self) -> None:
+        """Raise DataError where a weight has the wrong sign; none can have it."""
+        audit_signs(self.weights, self.model.signs)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write network, parameters and history as one safetensors file.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        FileAccessError
+            If the file cannot be written.
+        """
+        self.audit_signs()
+        about = {
+            "kind": "trained",
+            **network_to_text(self.model),
+            "task": repr(self.task),
+            "seed": str(self.seed),
+        }
+        rows = np.stack([self.history[name].values.astype(float) for name in HISTORY], axis=1)
+        save_arrays(path, {**self.model.parts(self.model.theta), "history": rows}, about)
+
+
+def history_dataset(rows: np.ndarray) -> xr.Dataset:
+    """Lay the history of a training, shape (n_looks, 5), out over the steps at which it was looked at."""
+    columns = {name: ("step", rows[:, k]) for k, name in enumerate(HISTORY) if name != "step"}
+    return xr.Dataset(columns, coords={"step": rows[:, 0].astype(int)})
+
+
+def load_trained(path: str | os.PathLike, task: Task) -> Trained:
+    """Read a trained network.
+
+    Parameters
+    ----------
+    path : path
+    task : Task
+        The task that it was trained on.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or belongs to another task.
+    """
+    arrays, about = load_arrays(path)
+    where = os.fspath(path)
+    for name, value in (("kind", "trained"), ("task", repr(task))):
+        if about.get(name) != value:
+            raise DataError(f"the file has the {name} {about.get(name)!r:.80}; expected {value:.80}.", where=where)
+    network, trainable = network_from_text(about, where=where)
+    seed, dtype = int(about["seed"]), arrays["readout"].dtype.type
+    model = make_model(network, task, trainable, seed=seed, dtype=dtype)
+    for name, part in model.parts(model.theta).items():
+        if "history" not in arrays or name not in arrays or arrays[name].shape != part.shape:
+            raise DataError(f"{name} is missing or has another shape than {part.shape}.", where=where)
+        part[:] = arrays[name]
+    trained = Trained(model=model, task=task, seed=seed, history=history_dataset(arrays["history"]))
+    trained.audit_signs()
+    return trained

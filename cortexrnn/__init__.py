@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.loop import TrainOptions, train
+    from cortexrnn.training.penalties import Penalties
     from cortexrnn.training.trained import Trained, load_trained
 
 _ROOMS = {
@@ -81,6 +82,7 @@ _ROOMS = {
     "LowRank": "circuit",
     "Noise": "circuit",
     "PSTH": "encoding",
+    "Penalties": "training.penalties",
     "PoissonFit": "encoding",
     "Population": "circuit",
     "Projection": "circuit",
@@ -143,6 +145,7 @@ __all__ = [
     "LowRank",
     "Noise",
     "PSTH",
+    "Penalties",
     "PoissonFit",
     "Population",
     "Projection",

@@ -14,6 +14,7 @@ from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
 from cortexrnn.training.losses import CODES, tile_loss
 from cortexrnn.training.model import Model
+from cortexrnn.training.penalties import Penalties, add_rate_penalties, alive
 
 if TYPE_CHECKING:
     from cortexrnn.training.tasks.contract import Batch
@@ -80,10 +81,13 @@ class Trainer:
     model : Model
     n_threads : int
         No number depends on it.
+    penalties : Penalties, optional
+        What is paid for beside errors.
     """
 
-    def __init__(self, model: Model, n_threads: int):
+    def __init__(self, model: Model, n_threads: int, penalties: Penalties | None = None):
         self.model = model
+        self._penalties = penalties or Penalties()
         self._n_threads = n_threads
         self._rooms: dict[tuple[int, int], tuple[Any, np.ndarray]] = {}
 
@@ -101,6 +105,7 @@ class Trainer:
         Returns
         -------
         Gradient
+            The loss without penalties where no gradient is wanted.
         """
         model = self.model
         weights, (readout, bias) = model.core_weights(), model.readout()
@@ -109,6 +114,9 @@ class Trainer:
         inputs = to_lanes(batch.inputs, model.dtype)
         targets = to_lanes(wanted(batch, bias.size), model.dtype)
         masks = to_lanes(batch.mask[:, :, None] / batch.mask.sum(dtype=float), model.dtype)
+        penalties = self._penalties
+        if penalties.is_on_rates:
+            steps = to_lanes(alive(batch.length, batch.mask.shape[1])[:, :, None], model.dtype)
 
         def work(k: int) -> tuple[float, Any, tuple[np.ndarray, np.ndarray], np.ndarray]:
             n_steps = len(inputs[k])
@@ -122,6 +130,8 @@ class Trainer:
             by_weights, by_readout = None, (np.zeros_like(readout), np.zeros_like(bias))
             if wants_gradient:
                 read_out_backward(hidden, out, by_answers, by_hidden, *by_readout)
+                if penalties.is_on_rates:
+                    loss += add_rate_penalties(hidden, steps[k], penalties.l2_rates, penalties.smoothness, by_hidden)
                 by_steps = by_hidden[: n_steps * hidden.shape[1]].reshape(n_steps, -1)
                 by_weights = model.backward(inputs[k], by_steps, weights, packed, tape)
             return loss, by_weights, by_readout, answers[:, : bias.size * N_LANES]
@@ -134,6 +144,11 @@ class Trainer:
             return Gradient(loss, np.empty(0), outputs[: len(batch.inputs)])
         by_weights = type(weights)(*(sum(values) for values in zip(*(part[1] for part in parts), strict=True)))
         by_readout = tuple(sum(values) for values in zip(*(part[2] for part in parts), strict=True))
+        of_weights, by_penalty = penalties.of_weights(weights, readout)
+        for name, by in by_penalty.items():
+            target = by_readout[0] if name == "readout" else getattr(by_weights, name)
+            target += by
+        loss += of_weights
         return Gradient(loss, model.pull_back(weights, by_weights, by_readout), outputs[: len(batch.inputs)])
 
     def _room(self, k: int, n_steps: int, weights: Any) -> tuple[Any, np.ndarray]:

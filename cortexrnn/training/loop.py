@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from cortexrnn.training.checkpoint import Checkpoint, load_checkpoint, save_chec
 from cortexrnn.training.circuit_model import Trainable
 from cortexrnn.training.model import Model
 from cortexrnn.training.networks import Network, make_model
+from cortexrnn.training.penalties import Penalties
 from cortexrnn.training.trained import HISTORY, Trained, history_dataset
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class TrainOptions:
         Of Adam.
     max_norm : float
         Largest norm of the gradient that is used as it is.
+    penalties : Penalties
+        What is paid for beside errors.
     evaluate_every : int
         Steps from one look at the performance to the next.
     n_validation : int
@@ -65,6 +68,7 @@ class TrainOptions:
     batch_size: int = 64
     learning_rate: float = 2e-3
     max_norm: float = 1.0
+    penalties: Penalties = field(default_factory=Penalties)
     evaluate_every: int = 25
     n_validation: int = 256
     criterion: float = 0.9
@@ -139,7 +143,7 @@ class _Run:
         self.step = 0
         self._rows: list[tuple[float, ...]] = []
         self._adam = init_adam(model.theta.size, model.dtype.type)
-        self._trainer = Trainer(model, options.n_threads or default_workers())
+        self._trainer = Trainer(model, options.n_threads or default_workers(), options.penalties)
         self._path = Path(options.folder) / "training.safetensors" if options.folder is not None else None
         self._identity = checkpoint_identity(model, task, seed, options)
         if self._path is not None and self._path.exists():
@@ -227,7 +231,7 @@ def checkpoint_identity(model: Model, task: Task, seed: int, options: TrainOptio
         "task": repr(task),
         "seed": str(seed),
         "dtype": str(model.dtype),
-        "optimiser": f"adam {options.learning_rate} {options.max_norm} {options.batch_size}",
+        "optimiser": f"adam {options.learning_rate} {options.max_norm} {options.batch_size} {options.penalties}",
     }
 
 

@@ -15,6 +15,7 @@ from cortexrnn.training.bptt import Trainer
 from cortexrnn.training.cell_model import CellModel, CellNetwork
 from cortexrnn.training.circuit_model import CircuitModel, Trainable
 from cortexrnn.training.loop import TrainOptions, train
+from cortexrnn.training.penalties import Penalties
 from cortexrnn.training.tasks import RandomDots, load_task
 from cortexrnn.training.trained import load_trained
 
@@ -185,6 +186,53 @@ def test_the_gradient_of_a_batch_is_that_of_central_differences(kind, loss):
         numeric += sign * trainer.run(batch, noise_key=(0,), wants_gradient=False).loss / 2e-6
     size = np.linalg.norm(gradient) * np.linalg.norm(direction)
     assert abs(numeric - gradient @ direction) <= 1e-7 * size
+
+
+@pytest.mark.parametrize(
+    "penalties",
+    [
+        {"l2_rates": 0.3},
+        {"smoothness": 2.0},
+        {"l2_weights": 0.01},
+        {"l1_weights": 0.01},
+        {"l2_rates": 0.1, "smoothness": 1.0},
+    ],
+    ids=lambda p: " ".join(p),
+)
+@pytest.mark.parametrize("kind", ["circuit", "gru"])
+def test_penalties_have_their_gradients(penalties, kind):
+    """Loss, penalty and gradient together in float64, trials of different lengths: 1e-7 of the norms."""
+    rng = np.random.default_rng(0)
+    length = rng.integers(4, 13, 21)
+    batch = SimpleNamespace(
+        inputs=rng.normal(size=(21, 12, 2)),
+        targets=rng.normal(size=(21, 12, 2)),
+        labels=None,
+        mask=(np.arange(12)[None, :] < length[:, None]).astype(float),
+        length=length,
+        loss="mse",
+    )
+    if kind == "circuit":
+        model = CircuitModel(e_i(kind="softplus"), (2, 2), 0.02, Trainable(dale="softplus"), seed=0, dtype=np.float64)
+    else:
+        model = CellModel(CellNetwork(kind=kind, n_hidden=5), (2, 2), seed=0, dtype=np.float64)
+    trainer, plain = Trainer(model, 1, Penalties(**penalties)), Trainer(model, 1)
+    found = trainer.run(batch, noise_key=(0,))
+    assert found.loss > plain.run(batch, noise_key=(0,)).loss
+    direction = np.where(model.moves, rng.normal(size=found.gradient.size), 0.0)
+    start, numeric = model.theta.copy(), 0.0
+    for sign in (1.0, -1.0):
+        model.theta[:] = start + sign * 1e-6 * direction
+        numeric += sign * trainer.run(batch, noise_key=(0,)).loss / 2e-6
+    size = np.linalg.norm(found.gradient) * np.linalg.norm(direction)
+    assert abs(numeric - found.gradient @ direction) <= 1e-7 * size
+
+
+def test_wrong_penalties_are_refused():
+    """Negative, not a number."""
+    for value in (-1.0, float("nan")):
+        with pytest.raises(OptionError, match="l2_rates"):
+            Penalties(l2_rates=value)
 
 
 def test_a_padded_trial_trains_as_one_that_is_not():

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         save_circuit,
     )
     from cortexrnn.dynamics import (
-        BrianRun,
         Fluctuation,
         Pulse,
         Ramp,
@@ -40,12 +39,13 @@ if TYPE_CHECKING:
         SpikeProcess,
         check_dt,
         describe,
-        export_brian2,
         sample_spikes,
         simulate,
-        spiking_twin,
-        to_brian2,
     )
+    from cortexrnn.dynamics.brian import to_brian2
+    from cortexrnn.dynamics.brian_layout import BrianRun
+    from cortexrnn.dynamics.brian_script import export_brian2
+    from cortexrnn.dynamics.twin import spiking_twin
     from cortexrnn.encoding import (
         PSTH,
         RNN,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "Activation": "cells.activation",
-    "BrianRun": "dynamics",
+    "BrianRun": "dynamics.brian_layout",
     "CausalGain": "encoding",
     "Circuit": "circuit",
     "CompareOptions": "evaluation",
@@ -112,7 +112,7 @@ _ROOMS = {
     "compare": "evaluation",
     "describe": "dynamics",
     "doctor": "spikes",
-    "export_brian2": "dynamics",
+    "export_brian2": "dynamics.brian_script",
     "fit_poisson": "encoding",
     "ladder": "evaluation",
     "load_circuit": "circuit",
@@ -122,9 +122,9 @@ _ROOMS = {
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
     "simulate": "dynamics",
-    "spiking_twin": "dynamics",
+    "spiking_twin": "dynamics.twin",
     "tasks": "training.tasks",
-    "to_brian2": "dynamics",
+    "to_brian2": "dynamics.brian",
     "train": "training.loop",
 }
 

@@ -12,7 +12,6 @@ import xarray as xr
 from cortexrnn.circuit.dale import audit_signs
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.executor import default_workers
-from cortexrnn.training.behaviour import psychometric
 from cortexrnn.training.bptt import Trainer
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
 from cortexrnn.training.model import Model
@@ -103,6 +102,9 @@ class Trained:
         """
         if not self.task.stimulus_column:
             raise OptionError(f"{type(self.task).__name__} has no stimulus with levels, so there is no such curve.")
+        # SciPy's statistics take longer to load than a small network to train.
+        from cortexrnn.training.behaviour import psychometric
+
         batch = self.task.trials(n_trials, seed=seed, mode="test")
         judged = self.task.performance(self.answer(batch, seed=seed), batch)
         return psychometric(

@@ -2,6 +2,7 @@
 
 from cortexrnn.circuit.build import Weights, build_inputs, build_weights
 from cortexrnn.circuit.dale import audit_signs, balance_rows
+from cortexrnn.circuit.eigenvalues import plot_spectrum
 from cortexrnn.circuit.files import circuit_names, load_circuit, save_circuit
 from cortexrnn.circuit.laws import WeightLaw
 from cortexrnn.circuit.parts import Input, LowRank, Noise, Population, Projection, Ring
@@ -29,6 +30,7 @@ __all__ = [
     "build_weights",
     "circuit_names",
     "load_circuit",
+    "plot_spectrum",
     "predict_spectrum",
     "save_circuit",
 ]

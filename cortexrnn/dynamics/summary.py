@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from cortexrnn.circuit.build import build_weights
+from cortexrnn.circuit.eigenvalues import drawn_spectrum
 from cortexrnn.circuit.files import save_circuit
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.circuit.spectrum import predict_spectrum
@@ -74,24 +74,6 @@ def balance_index(run: xr.Dataset) -> xr.DataArray:
     return abs(net.mean(["trial", "time"])) / mean.where(mean > 0.0)
 
 
-def drawn_spectrum(circuit: Circuit) -> xr.Dataset:
-    """Give the eigenvalues of the weights that the wiring seed draws, with the prediction as attributes.
-
-    Parameters
-    ----------
-    circuit : Circuit
-
-    Returns
-    -------
-    xarray.Dataset
-        ``eigenvalues``, and attributes ``radius`` and ``outliers``.
-    """
-    predicted = predict_spectrum(circuit)
-    values = np.linalg.eigvals(build_weights(circuit).total()).astype(complex)
-    attrs = {"radius": predicted.radius, "outliers": predicted.outliers}
-    return xr.Dataset({"eigenvalues": ("eigenvalue", values)}, attrs=attrs)
-
-
 def save_figures(circuit: Circuit, run: xr.Dataset, folder: str | Path) -> list[Path]:
     """Draw a simulation: rates, currents where they were kept, plasticity, and the spectrum of small circuits.
 
@@ -106,6 +88,7 @@ def save_figures(circuit: Circuit, run: xr.Dataset, folder: str | Path) -> list[
     list of pathlib.Path
         The figures, as SVG.
     """
+    sweep(folder)
     spectrum = drawn_spectrum(circuit) if circuit.size <= LARGEST_SPECTRUM else None
     return draw_simulation(folder, run, spectrum, tuple(circuit.plasticity))
 

@@ -36,6 +36,7 @@ def save_training(folder: str | os.PathLike, trained: Trained) -> dict[str, Any]
     """
     target = Path(folder)
     sweep(target)
+    sweep(target / "figures")
     summary = trained.describe()
     trained.save(target / "network.safetensors")
     atomic_write(target / "history.csv", trained.history.to_dataframe().to_csv().encode())

@@ -21,6 +21,7 @@ import time
 import cortexrnn as cx
 from cortexrnn.cli import main
 from cortexrnn.runs import files, store
+from cortexrnn.training import outcome
 
 
 class Disk:
@@ -121,6 +122,9 @@ def warm_up(folder):
         units=[1],
     )
     result.save(os.path.join(folder, "warm"))
+    options = cx.TrainOptions(max_steps=1, batch_size=16, n_validation=16, criterion=2.0, n_threads=1)
+    trained = cx.train(cx.load_circuit("song_2016"), cx.tasks.random_dots(), options=options)
+    outcome.save_training(os.path.join(folder, "warm"), trained)
 
 
 def run_child(job):

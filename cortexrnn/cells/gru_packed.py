@@ -18,9 +18,10 @@ from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays, draw_keep_bia
 from cortexrnn.cells.sweeps import (
     CHUNK,
     OuterSums,
+    add_chunk,
     add_lane_sums,
-    add_outer_products,
     empty_outer_sums,
+    lay_step,
     sigmoids,
     spread,
     take_row_sums,
@@ -227,23 +228,22 @@ def packed_gru_backward_from(inputs, by_hidden, packed, tape, gradient, truncati
         As for `packed_gru_backward`.
     """
     n_steps, size = by_hidden.shape
-    n = size // N_LANES
     tape.outer.sums[:] = 0
     tape.outer_input.sums[:] = 0
     by_h = np.zeros(packed.hidden_t.shape[0] * packed.hidden_t.shape[2] * N_LANES, by_hidden.dtype)
     by_h[:size] = tape.carried
-    nothing = inputs[:, :0].copy()
+    nothing = np.empty(0, by_hidden.dtype)
     for t in range(n_steps - 1, -1, -1):
         _step_backward(by_hidden[t], by_h, tape.hidden[t], tape.arguments[t])
         if t > 0 and truncation > 0 and t % truncation == 0:
             by_h[:] = 0
         else:
             add_rows(by_h, packed.hidden_t, tape.arguments[t, size:])
+        lay_step(tape.arguments[t, size:], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
+        lay_step(tape.arguments[t, :size], inputs[t], nothing, t % CHUNK, tape.outer_input)
         if t % CHUNK == 0:
-            stop = min(t + CHUNK, n_steps)
-            by_arguments = tape.arguments[t:stop]
-            add_outer_products(by_arguments, n, tape.hidden[t:stop], inputs[t:stop], tape.outer)
-            add_outer_products(by_arguments, 0, inputs[t:stop], nothing[t:stop], tape.outer_input)
+            add_chunk(min(CHUNK, n_steps - t), tape.outer)
+            add_chunk(min(CHUNK, n_steps - t), tape.outer_input)
     tape.carried[:] = by_h[:size]
     _collect(tape.outer, tape.outer_input, gradient)
 

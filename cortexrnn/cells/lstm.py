@@ -25,9 +25,10 @@ from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays, draw_keep_bia
 from cortexrnn.cells.sweeps import (
     CHUNK,
     OuterSums,
+    add_chunk,
     add_lane_sums,
-    add_outer_products,
     empty_outer_sums,
+    lay_step,
     sigmoids,
     spread,
     take_row_sums,
@@ -271,9 +272,9 @@ def lstm_backward_from(inputs, by_hidden, packed, tape, gradient, truncation):
             tape.carried_cell[:] = 0
         else:
             add_rows(by_h, packed.hidden_t, tape.arguments[t])
+        lay_step(tape.arguments[t], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
         if t % CHUNK == 0:
-            stop = min(t + CHUNK, n_steps)
-            add_outer_products(tape.arguments[t:stop], 0, tape.hidden[t:stop], inputs[t:stop], tape.outer)
+            add_chunk(min(CHUNK, n_steps - t), tape.outer)
     tape.carried[:] = by_h[:size]
     n_hidden, n_columns = size // N_LANES, (size + inputs.shape[1]) // N_LANES
     take_sums(tape.outer, 0, 0, gradient.hidden)

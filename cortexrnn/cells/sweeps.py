@@ -1,8 +1,9 @@
 """What the sweeps of every packed cell share: start states, sums of outer products, derivatives of the inputs.
 
 A weight gradient is the sum over steps and trials of outer products. The derivatives of some steps are laid out as
-blocks of rows and the states beside them as panels of columns, in the order in which the product reads them; the
-sums stay in that layout until the sweep is over. The order of summation depends on the shapes alone.
+blocks of rows and the states beside them as panels of columns, while they are in the cache and in the order in which
+the product reads them; the sums stay in that layout until the sweep is over. The order of summation depends on the
+shapes alone.
 
 Arrays of a tile have the shape (step, row * N_LANES): the lanes are the trials.
 """
@@ -17,9 +18,12 @@ from numba import njit
 from cortexrnn.numerics.elementwise import sigmoid, tanh
 from cortexrnn.numerics.lanes import N_LANES, N_ROWS, product_rows
 from cortexrnn.numerics.packed import add_rows, padded_rows
+from cortexrnn.numerics.transpose import transpose_block, transpose_square
 
 # Steps whose weight gradients are formed in one product.
 CHUNK = 32
+# Panels that one pass over the blocks multiplies.
+_PANELS = 2
 
 
 class OuterSums(NamedTuple):
@@ -27,10 +31,11 @@ class OuterSums(NamedTuple):
 
     Attributes
     ----------
-    blocks : ndarray, shape (padded rows * CHUNK * N_LANES,)
-        The left side of a chunk in blocks of `N_ROWS` rows.
-    panels : ndarray, shape (padded columns * CHUNK * N_LANES,)
-        The right side in panels of `N_LANES` columns.
+    blocks : ndarray, shape (n_blocks, CHUNK * N_LANES * N_ROWS)
+        The left sides of a chunk in blocks of `N_ROWS` rows.
+    panels : ndarray, shape (n_panels, CHUNK * N_LANES * N_LANES)
+        The right sides in panels of `N_LANES` columns; behind the last one is a column of ones, which makes sums
+        of rows.
     sums : ndarray, shape (n_panels, padded rows * N_LANES)
         The sums, panel by panel.
     """
@@ -94,38 +99,56 @@ def tanhs(values, out):
 
 def empty_outer_sums(n_rows: int, n_columns: int, dtype: np.dtype) -> OuterSums:
     """Allocate the sums of outer products of `n_rows` derivatives and `n_columns` states and inputs."""
-    n_panels = -(-(n_columns + 1) // N_LANES)
+    n_panels = n_columns // N_LANES + 1
+    panels = np.zeros((n_panels, CHUNK * N_LANES * N_LANES), dtype)
+    panels[-1, n_columns % N_LANES :: N_LANES] = 1.0
     return OuterSums(
-        blocks=np.zeros(padded_rows(n_rows) * CHUNK * N_LANES, dtype),
-        panels=np.zeros(n_panels * N_LANES * CHUNK * N_LANES, dtype),
+        blocks=np.zeros((padded_rows(n_rows) // N_ROWS, CHUNK * N_LANES * N_ROWS), dtype),
+        panels=panels,
         sums=np.zeros((n_panels, padded_rows(n_rows) * N_LANES), dtype),
     )
 
 
 @njit(cache=True, nogil=True)
-def add_outer_products(steps, first, states, inputs, outer):
-    """Add the sum over steps and lanes of outer products.
-
-    On the right stand the states, behind them the inputs, and behind those a one, which makes sums of rows.
+def lay_step(rows, states, inputs, slot, outer):
+    """Lay out the factors of one step's outer products, whose sum over lanes `add_chunk` adds.
 
     Parameters
     ----------
-    steps : ndarray, shape (n_steps, at least (first + n_rows) * N_LANES)
-        The left side, its rows from `first` on; at most `CHUNK` steps.
-    first : int
-    states : ndarray, shape (n_steps, n_states * N_LANES)
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
+    rows : ndarray, shape (at least n_rows * N_LANES,)
+        The left side.
+    states, inputs : ndarray, shape (n_states * N_LANES,) and (n_inputs * N_LANES,)
+        The right side.
+    slot : int
+        Place of the step in its chunk, less than `CHUNK`.
     outer : OuterSums
     """
-    blocks = _lay_rows(steps, first, outer.sums.shape[1] // N_LANES, outer.blocks)
-    n_lanes = steps.shape[0] * N_LANES
-    n_panels = outer.sums.shape[0]
-    panels = outer.panels[: n_panels * n_lanes * N_LANES].reshape(n_panels, n_lanes * N_LANES)
-    n_states, n_inputs = states.shape[1] // N_LANES, inputs.shape[1] // N_LANES
-    _lay_columns(states, 0, panels)
-    _lay_columns(inputs, n_states, panels)
-    _lay_ends(n_states + n_inputs, panels)
-    _add_products(blocks, panels, outer.sums)
+    _lay_rows(rows, slot, outer.blocks)
+    _lay_columns(states, 0, slot, outer.panels)
+    _lay_columns(inputs, states.size // N_LANES, slot, outer.panels)
+
+
+@njit(cache=True, nogil=True)
+def add_chunk(n_steps, outer):
+    """Add the outer products of the first `n_steps` slots to the sums.
+
+    Few panels are multiplied at a time, so that they stay in the second cache while the blocks pass by.
+
+    Parameters
+    ----------
+    n_steps : int
+        At least 1.
+    outer : OuterSums
+    """
+    blocks, panels, sums = outer.blocks, outer.panels, outer.sums
+    n_panels, n_lanes = panels.shape[0], n_steps * N_LANES
+    flat_panels, flat_sums = panels.reshape(panels.size), sums.reshape(sums.size)
+    for first in range(0, n_panels, _PANELS):
+        for i in range(blocks.shape[0]):
+            block, to = i * blocks.shape[1], i * N_ROWS * N_LANES
+            for k in range(first, min(first + _PANELS, n_panels)):
+                at = k * panels.shape[1]
+                product_rows(flat_sums, k * sums.shape[1] + to, blocks, block, N_ROWS, flat_panels, at, n_lanes)
 
 
 @njit(cache=True, nogil=True)
@@ -182,54 +205,30 @@ def add_input_gradient(by_arguments, input_t, by_inputs):
 
 
 @njit(cache=True, nogil=True)
-def _add_products(blocks, panels, sums):
-    """Multiply every block with every panel: a block stays in the first cache while the panels pass by."""
-    n_blocks, n_lanes, _ = blocks.shape
-    flat_panels, flat_sums = panels.reshape(panels.size), sums.reshape(sums.size)
-    for i in range(n_blocks):
-        block, to = i * N_ROWS * n_lanes, i * N_ROWS * N_LANES
-        for k in range(panels.shape[0]):
-            at = k * panels.shape[1]
-            product_rows(flat_sums, k * sums.shape[1] + to, blocks, block, N_ROWS, flat_panels, at, n_lanes)
+def _lay_rows(rows, slot, blocks):
+    """Lay the rows of a step out in blocks; rows behind those that are summed may land in the last one."""
+    size = N_ROWS * N_LANES
+    n_rows = min(blocks.shape[0] * N_ROWS, rows.size // N_LANES)
+    n_whole = n_rows // N_ROWS
+    flat = blocks.reshape(blocks.size)
+    for i in range(n_whole):
+        transpose_block(flat, i * blocks.shape[1] + slot * size, rows, i * size)
+    for row in range(n_whole * N_ROWS, n_rows):
+        for lane in range(N_LANES):
+            blocks[n_whole, slot * size + lane * N_ROWS + row % N_ROWS] = rows[row * N_LANES + lane]
 
 
 @njit(cache=True, nogil=True)
-def _lay_rows(steps, first, n_padded, room):
-    """Lay rows of some steps out in blocks: (n_blocks, n_steps * N_LANES, N_ROWS), what is missing as zeros."""
-    n_steps, n_blocks = steps.shape[0], n_padded // N_ROWS
-    n_rows = min(n_padded, steps.shape[1] // N_LANES - first)
-    blocks = room[: n_padded * n_steps * N_LANES].reshape(n_blocks, n_steps * N_LANES, N_ROWS)
-    for t in range(n_steps):
-        for i in range(n_rows // N_ROWS):
-            for lane in range(N_LANES):
-                for row in range(N_ROWS):
-                    blocks[i, t * N_LANES + lane, row] = steps[t, (first + i * N_ROWS + row) * N_LANES + lane]
-    if n_rows < n_padded:
-        last = blocks[n_blocks - 1]
-        last[:] = 0
-        for t in range(n_steps):
-            for lane in range(N_LANES):
-                for row in range(n_rows % N_ROWS):
-                    last[t * N_LANES + lane, row] = steps[t, (first + n_rows - n_rows % N_ROWS + row) * N_LANES + lane]
-    return blocks
-
-
-@njit(cache=True, nogil=True)
-def _lay_columns(steps, first, panels):
-    """Lay rows of some steps out as columns of panels, from column `first` on."""
-    for j in range(steps.shape[1] // N_LANES):
-        panel, at = panels[(first + j) // N_LANES], (first + j) % N_LANES
-        for t in range(steps.shape[0]):
-            for lane in range(N_LANES):
-                panel[(t * N_LANES + lane) * N_LANES + at] = steps[t, j * N_LANES + lane]
-
-
-@njit(cache=True, nogil=True)
-def _lay_ends(column, panels):
-    """Write the column of ones, and zeros behind it."""
-    last = panels[column // N_LANES]
-    at = column % N_LANES
-    for k in range(0, last.size, N_LANES):
-        last[k + at] = 1
-        for behind in range(at + 1, N_LANES):
-            last[k + behind] = 0
+def _lay_columns(rows, first, slot, panels):
+    """Lay the rows of a step out as columns of panels, from column `first` on."""
+    size, n_rows = N_LANES * N_LANES, rows.size // N_LANES
+    # Panels that these rows fill alone.
+    n_whole = n_rows // N_LANES if first % N_LANES == 0 else 0
+    flat = panels.reshape(panels.size)
+    for k in range(n_whole):
+        transpose_square(flat, (first // N_LANES + k) * panels.shape[1] + slot * size, rows, k * size)
+    for row in range(n_whole * N_LANES, n_rows):
+        column = first + row
+        at = slot * size + column % N_LANES
+        for lane in range(N_LANES):
+            panels[column // N_LANES, at + lane * N_LANES] = rows[row * N_LANES + lane]

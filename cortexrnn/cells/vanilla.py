@@ -17,9 +17,10 @@ from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays
 from cortexrnn.cells.sweeps import (
     CHUNK,
     OuterSums,
+    add_chunk,
     add_lane_sums,
-    add_outer_products,
     empty_outer_sums,
+    lay_step,
     spread,
     take_row_sums,
     take_sums,
@@ -249,9 +250,9 @@ def vanilla_backward_from(inputs, by_hidden, packed, tape, gradient, truncation)
         by_h[:] = 0
         if t == 0 or truncation == 0 or t % truncation != 0:
             add_rows(by_h, packed.hidden_t, tape.arguments[t])
+        lay_step(tape.arguments[t], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
         if t % CHUNK == 0:
-            stop = min(t + CHUNK, n_steps)
-            add_outer_products(tape.arguments[t:stop], 0, tape.hidden[t:stop], inputs[t:stop], tape.outer)
+            add_chunk(min(CHUNK, n_steps - t), tape.outer)
     tape.carried[:] = by_h[:size]
     n_hidden, n_columns = size // N_LANES, (size + inputs.shape[1]) // N_LANES
     take_sums(tape.outer, 0, 0, gradient.hidden)

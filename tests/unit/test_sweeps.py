@@ -7,10 +7,11 @@ import pytest
 
 from cortexrnn.cells.sweeps import (
     CHUNK,
+    add_chunk,
     add_input_gradient,
     add_lane_sums,
-    add_outer_products,
     empty_outer_sums,
+    lay_step,
     sigmoids,
     spread,
     take_row_sums,
@@ -37,11 +38,10 @@ def test_sums_over_chunks_are_those_of_an_outer_product(n_rows, first, n_states,
     n_steps = 2 * CHUNK + 1
     left, states, inputs = (drawn(rng, n_steps, n, dtype) for n in (first + n_rows, n_states, n_inputs))
     outer = empty_outer_sums(n_rows, n_states + n_inputs, dtype)
-    # What an earlier sweep left in the room must not be seen.
-    outer.blocks[:], outer.panels[:] = np.nan, 0.0
-    for t in range(0, n_steps, CHUNK):
-        stop = min(t + CHUNK, n_steps)
-        add_outer_products(left[t:stop], first, states[t:stop], inputs[t:stop], outer)
+    for t in range(n_steps - 1, -1, -1):
+        lay_step(left[t, first * N_LANES :], states[t], inputs[t], t % CHUNK, outer)
+        if t % CHUNK == 0:
+            add_chunk(min(CHUNK, n_steps - t), outer)
     rows, by_state, by_input = (part.reshape(n_steps, -1, N_LANES) for part in (left, states, inputs))
     rows = rows[:, first:].astype(float)
     by_states, by_inputs, sums = (
@@ -64,7 +64,9 @@ def test_a_value_that_is_not_a_number_reaches_its_row_only():
     left, states = drawn(rng, 3, 10, np.float64), drawn(rng, 3, 4, np.float64)
     left[1, 9 * N_LANES] = np.nan
     outer = empty_outer_sums(10, 4, np.float64)
-    add_outer_products(left, 0, states, states[:, :0].copy(), outer)
+    for t in range(3):
+        lay_step(left[t], states[t], np.empty(0), t, outer)
+    add_chunk(3, outer)
     total = np.zeros((10, 4))
     take_sums(outer, 0, 0, total)
     assert np.isnan(total[9]).all()

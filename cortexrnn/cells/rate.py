@@ -215,7 +215,7 @@ def rate_forward(inputs, noise, units, weights, packed, tape):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient):
+def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, truncation):
     """Run the adjoint of `rate_forward` over the tape that it left.
 
     Parameters
@@ -230,6 +230,8 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient):
         ``drive`` is overwritten.
     gradient : RateWeights
         Added to, summed over the tile's trials.
+    truncation : int
+        Steps of a block; what one block passes to the block before is cut. 0 for none.
     """
     n_steps = inputs.shape[0]
     n, kind = weights.bias.size * N_LANES, weights.bias.dtype.type
@@ -260,6 +262,12 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient):
             by_sent[:] = 0
             add_rows(by_sent, packed.recurrent_t, tape.drive[t, :n])
             _send_backward(units, synapses, tape, t, by_sent, by_stp, by_r)
+        if truncation > 0 and t > 0 and t % truncation == 0:
+            # The state went on to this block; the derivatives do not go back.
+            by_y[:] = 0
+            by_stp[:2] = 0
+            by_r[:n] = by_rate[t - 1, :n]
+            by_r[n:] = 0
         if t % _CHUNK == 0:
             stop = min(t + _CHUNK, n_steps)
             by_drive = rows_of(tape.drive[t:stop], weights.bias.size)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cortexrnn._checks import check_count
 from cortexrnn.cells.rate import (
     CURRENT,
     RATE,
@@ -43,6 +44,8 @@ class Trainable:
         Standard deviations of the input and read-out weights at the start, times the root of the number of sources.
     reads : tuple of str
         Populations that the read-out sees; empty for the excitatory and mixed ones.
+    truncation : int
+        Steps of a block beyond which gradients are cut (truncated backpropagation); 0 for none.
 
     Raises
     ------
@@ -55,8 +58,10 @@ class Trainable:
     input_gain: float = 1.0
     readout_gain: float = 1.0
     reads: tuple[str, ...] = ()
+    truncation: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "truncation", check_count("truncation", self.truncation, at_least=0))
         unknown = [name for name in self.trains if name not in FIELDS]
         if unknown:
             raise OptionError(f"trains={unknown[0]!r} is no parameter; expected some of {', '.join(FIELDS)}.")
@@ -177,7 +182,7 @@ class CircuitModel(Model):
     ) -> RateWeights:
         """Sweep a tile back; gives the derivatives of the weights."""
         gradient = RateWeights(*(np.zeros_like(part) for part in weights))
-        rate_backward(inputs, by_hidden, self.units, weights, packed, tape, gradient)
+        rate_backward(inputs, by_hidden, self.units, weights, packed, tape, gradient, self.trainable.truncation)
         return gradient
 
     def matrix(self) -> np.ndarray:

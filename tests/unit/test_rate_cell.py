@@ -65,11 +65,11 @@ def rates(units, weights, inputs, noise):
     return tape
 
 
-def adjoint(units, weights, inputs, noise, by_rate):
+def adjoint(units, weights, inputs, noise, by_rate, truncation=0):
     """Run forward and back; gives the gradient."""
     tape = rates(units, weights, inputs, noise)
     gradient = RateWeights(*(np.zeros_like(part) for part in weights))
-    rate_backward(inputs, by_rate, units, weights, pack_rate_weights(weights), tape, gradient)
+    rate_backward(inputs, by_rate, units, weights, pack_rate_weights(weights), tape, gradient, truncation)
     return gradient
 
 
@@ -110,6 +110,29 @@ def test_the_adjoint_is_linear_and_sums_over_trials():
         parts.append(adjoint(units, weights, inputs, noise, alone))
     for k, part in enumerate(whole):
         np.testing.assert_allclose(sum(p[k] for p in parts), part, rtol=1e-11, atol=1e-12 * np.abs(part).max())
+
+
+@pytest.mark.parametrize("form", [CURRENT, RATE])
+def test_truncation_cuts_what_is_older_than_a_block_and_nothing_else(form):
+    """A loss at the last step and inputs before the last block: exactly zero; blocks at least as long: every bit."""
+    units, weights, inputs, noise, by_rate = a_cell(form, "softplus", 0, True)
+    last = np.zeros_like(by_rate)
+    last[-1] = by_rate[-1]
+    early = inputs.copy()
+    early[20:] = 0.0
+    assert not adjoint(units, weights, early, noise, last, 10).input.any()
+    assert adjoint(units, weights, early, noise, last, 15).input.any()
+    whole, same = (adjoint(units, weights, inputs, noise, by_rate, k) for k in (0, N_STEPS))
+    for a, b in zip(whole, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # A truncated gradient is the sum of those of the blocks' own losses, each cut at its block's beginning.
+    parts = []
+    for first in range(0, N_STEPS, 10):
+        own = np.zeros_like(by_rate)
+        own[first : first + 10] = by_rate[first : first + 10]
+        parts.append(adjoint(units, weights, inputs, noise, own, 10))
+    for k, part in enumerate(adjoint(units, weights, inputs, noise, by_rate, 10)):
+        np.testing.assert_allclose(sum(p[k] for p in parts), part, rtol=1e-12, atol=1e-13 * np.abs(part).max())
 
 
 @pytest.mark.parametrize("form", ["current", "rate"])

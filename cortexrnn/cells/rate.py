@@ -28,12 +28,21 @@ from cortexrnn.cells.stp_adjoint import (
     release_forward,
     spread_synapses,
 )
+from cortexrnn.cells.sweeps import (
+    CHUNK,
+    OuterSums,
+    add_chunk,
+    add_lane_sums,
+    empty_outer_sums,
+    lay_step,
+    spread,
+    take_row_sums,
+    take_sums,
+)
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
 
 CURRENT, RATE = 0, 1
-# Steps whose weight gradients are formed in one product.
-_CHUNK = 32
 
 
 class RateUnits(NamedTuple):
@@ -125,6 +134,8 @@ class RateTape(NamedTuple):
         What the sources send; not touched where that is the rate of every unit.
     u, x : ndarray, shape (n_steps + 1, n_plastic * N_LANES)
         State of the plastic synapses.
+    outer : OuterSums
+        Of the derivatives with what was sent and with the inputs.
     """
 
     y: np.ndarray
@@ -133,6 +144,7 @@ class RateTape(NamedTuple):
     sent: np.ndarray
     u: np.ndarray
     x: np.ndarray
+    outer: OuterSums
 
 
 def pack_rate_weights(weights: RateWeights) -> RatePacked:
@@ -159,6 +171,7 @@ def empty_rate_tape(n_steps: int, weights: RateWeights) -> RateTape:
         sent=room(n_steps, n_sources),
         u=room(n_steps + 1, n_plastic),
         x=room(n_steps + 1, n_plastic),
+        outer=empty_outer_sums(n_units, n_sources + weights.input.shape[1], dtype),
     )
 
 
@@ -185,8 +198,8 @@ def rate_forward(inputs, noise, units, weights, packed, tape):
     scales = (kind(units.rate_scale_hz), kind(units.dt_s))
     decay = np.exp(-scales[1] / weights.tau_s)
     from_plastic = np.empty(units.plastic_unit.size * N_LANES, weights.bias.dtype)
-    _spread(weights.start, tape.y[0])
-    _spread(weights.U, tape.u[0])
+    spread(weights.start, tape.y[0])
+    spread(weights.U, tape.u[0])
     tape.x[0] = kind(1)
     target = np.empty(n, weights.bias.dtype)
     _rates(units, tape.y[0], tape.rate[0])
@@ -197,7 +210,7 @@ def rate_forward(inputs, noise, units, weights, packed, tape):
             _take(units.static_unit, rate, sent[:n_static])
             _take(units.plastic_unit, rate, from_plastic)
             release_forward(tape.u[t], tape.x[t], from_plastic, synapses, sent[n_static:])
-        _spread(weights.bias, drive[:n])
+        spread(weights.bias, drive[:n])
         drive[n:] = 0
         if noise.size:
             _add(noise[t], drive[:n])
@@ -239,7 +252,8 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
     by_y, slope = np.zeros(n, weights.bias.dtype), np.empty(n, weights.bias.dtype)
     by_r = np.zeros(tape.drive.shape[1], weights.bias.dtype)
     by_r[:n] = by_rate[n_steps - 1, :n]
-    by_bias, by_decay = np.zeros(n, weights.bias.dtype), np.zeros(n, weights.bias.dtype)
+    by_decay = np.zeros(n, weights.bias.dtype)
+    tape.outer.sums[:] = 0
     lane_decay = np.repeat(decay, N_LANES)
     synapses = spread_synapses(weights.U, weights.tau_f_s, weights.tau_d_s, units.convention)
     # With respect to u, x, U, tau_f and tau_d of every lane.
@@ -252,7 +266,10 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
         else:
             _add(by_r, by_y)
         _step_backward(units, tape, t, lane_decay, by_y, slope, by_decay)
-        _add(tape.drive[t], by_bias)
+        sent = tape.rate[t] if _sends_rates(units) else tape.sent[t]
+        lay_step(tape.drive[t], sent, inputs[t], t % CHUNK, tape.outer)
+        if t % CHUNK == 0:
+            add_chunk(min(CHUNK, n_steps - t), tape.outer)
         by_r[:] = 0
         if t > 0:
             by_r[:n] = by_rate[t - 1, :n]
@@ -268,59 +285,25 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
             by_stp[:2] = 0
             by_r[:n] = by_rate[t - 1, :n]
             by_r[n:] = 0
-        if t % _CHUNK == 0:
-            stop = min(t + _CHUNK, n_steps)
-            by_drive = rows_of(tape.drive[t:stop], weights.bias.size)
-            sent = tape.rate[t:stop] if _sends_rates(units) else tape.sent[t:stop]
-            add_product_of_rows(by_drive, sent, gradient.recurrent)
-            add_product_of_rows(by_drive, inputs[t:stop], gradient.input)
     if units.form == CURRENT:
         _slopes(units, tape.rate[0], slope)
         _add_product(slope, by_r, by_y)
     else:
         _add(by_r, by_y)
-    _add_lane_sums(by_y, gradient.start)
-    _add_lane_sums(by_bias, gradient.bias)
+    add_lane_sums(by_y, gradient.start)
+    n_sources, n_columns = gradient.recurrent.shape[1], gradient.recurrent.shape[1] + gradient.input.shape[1]
+    take_sums(tape.outer, 0, 0, gradient.recurrent)
+    take_sums(tape.outer, 0, n_sources, gradient.input)
+    take_row_sums(tape.outer, 0, n_columns, gradient.bias)
     by_tau = np.zeros_like(decay)
-    _add_lane_sums(by_decay, by_tau)
+    add_lane_sums(by_decay, by_tau)
     for i in range(decay.size):
         gradient.tau_s[i] += by_tau[i] * decay[i] * kind(units.dt_s) / (weights.tau_s[i] * weights.tau_s[i])
     # The utilisation begins at U.
-    _add_lane_sums(by_stp[0], gradient.U)
-    _add_lane_sums(by_stp[2], gradient.U)
-    _add_lane_sums(by_stp[3], gradient.tau_f_s)
-    _add_lane_sums(by_stp[4], gradient.tau_d_s)
-
-
-@njit(cache=True, nogil=True)
-def add_outer_products(left, right, total):
-    """Add the sum over steps and lanes of ``outer(left, right)`` to `total`.
-
-    Parameters
-    ----------
-    left : ndarray, shape (n_steps, at least n_left * N_LANES)
-    right : ndarray, shape (n_steps, at least n_right * N_LANES)
-    total : ndarray, shape (n_left, n_right)
-    """
-    add_product_of_rows(rows_of(left, total.shape[0]), right, total)
-
-
-@njit(cache=True, nogil=True)
-def add_product_of_rows(left, right, total):
-    """Add the sum over steps and lanes of ``outer(left, right)`` to `total`; `left` comes from `rows_of`."""
-    if total.size:
-        total += np.dot(left, rows_of(right, total.shape[1]).T)
-
-
-@njit(cache=True, nogil=True)
-def rows_of(steps, n_rows):
-    """Give steps of lanes as a matrix with a row for every unit: (n_rows, n_steps * N_LANES)."""
-    out = np.empty((n_rows, steps.shape[0] * N_LANES), steps.dtype)
-    for i in range(n_rows):
-        for t in range(steps.shape[0]):
-            for lane in range(N_LANES):
-                out[i, t * N_LANES + lane] = steps[t, i * N_LANES + lane]
-    return out
+    add_lane_sums(by_stp[0], gradient.U)
+    add_lane_sums(by_stp[2], gradient.U)
+    add_lane_sums(by_stp[3], gradient.tau_f_s)
+    add_lane_sums(by_stp[4], gradient.tau_d_s)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -419,14 +402,6 @@ def _give(places, values, out):
 
 
 @njit(cache=True, nogil=True)
-def _spread(values, out):
-    """Give every lane the same value."""
-    for i in range(values.size):
-        for lane in range(N_LANES):
-            out[i * N_LANES + lane] = values[i]
-
-
-@njit(cache=True, nogil=True)
 def _add(values, out):
     """Add one array to another."""
     for i in range(out.size):
@@ -438,11 +413,3 @@ def _add_product(a, b, out):
     """Add a product, element by element."""
     for i in range(out.size):
         out[i] += a[i] * b[i]
-
-
-@njit(cache=True, nogil=True)
-def _add_lane_sums(values, total):
-    """Add the sums over lanes."""
-    for i in range(total.size):
-        for lane in range(N_LANES):
-            total[i] += values[i * N_LANES + lane]

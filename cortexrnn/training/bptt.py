@@ -9,7 +9,6 @@ import numpy as np
 from numba import njit
 from threadpoolctl import threadpool_limits
 
-from cortexrnn.cells.rate import add_outer_products
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
 from cortexrnn.training.losses import CODES, tile_loss
@@ -203,4 +202,29 @@ def read_out_backward(rate, readout, by_outputs, by_rate, by_readout, by_bias):
             by_bias[i // N_LANES] += by_outputs[t, i]
     for first in range(0, by_outputs.shape[0], _CHUNK):
         stop = min(first + _CHUNK, by_outputs.shape[0])
-        add_outer_products(by_outputs[first:stop], rate[first + 1 : stop + 1], by_readout)
+        _add_outer_products(by_outputs[first:stop], rate[first + 1 : stop + 1], by_readout)
+
+
+@njit(cache=True, nogil=True)
+def _add_outer_products(left, right, total):
+    """Add the sum over steps and lanes of ``outer(left, right)`` to `total`.
+
+    Parameters
+    ----------
+    left : ndarray, shape (n_steps, at least n_left * N_LANES)
+    right : ndarray, shape (n_steps, at least n_right * N_LANES)
+    total : ndarray, shape (n_left, n_right)
+    """
+    if total.size:
+        total += np.dot(_rows_of(left, total.shape[0]), _rows_of(right, total.shape[1]).T)
+
+
+@njit(cache=True, nogil=True)
+def _rows_of(steps, n_rows):
+    """Give steps of lanes as a matrix with a row for every unit: (n_rows, n_steps * N_LANES)."""
+    out = np.empty((n_rows, steps.shape[0] * N_LANES), steps.dtype)
+    for i in range(n_rows):
+        for t in range(steps.shape[0]):
+            for lane in range(N_LANES):
+                out[i, t * N_LANES + lane] = steps[t, i * N_LANES + lane]
+    return out

@@ -150,6 +150,30 @@ class Trainer:
         loss += of_weights
         return Gradient(loss, model.pull_back(weights, by_weights, by_readout), outputs[: len(batch.inputs)])
 
+    def hidden(self, batch: Batch, *, noise_key: tuple) -> np.ndarray:
+        """Give the hidden states after every step of a batch, shape (n_trials, n_steps, n_hidden).
+
+        Parameters
+        ----------
+        batch : Batch
+        noise_key : tuple
+            As in `run`.
+
+        Returns
+        -------
+        ndarray
+        """
+        model = self.model
+        weights = model.core_weights()
+        packed = model.pack(weights)
+        found = []
+        for k, inputs in enumerate(to_lanes(batch.inputs, model.dtype)):
+            tape, _ = self._room(k, len(inputs), weights)
+            noise = model.noise(noise_key, range(k * N_LANES, (k + 1) * N_LANES), len(inputs))
+            hidden = model.forward(inputs, noise, weights, packed, tape)
+            found.append(hidden[1:].reshape(len(inputs), -1, N_LANES).transpose(2, 0, 1).copy())
+        return np.concatenate(found)[: len(batch.inputs)]
+
     def _room(self, k: int, n_steps: int, weights: Any) -> tuple[Any, np.ndarray]:
         """Give the tape of a tile and room for the derivatives of its hidden states, made once for every length."""
         if (k, n_steps) not in self._rooms:

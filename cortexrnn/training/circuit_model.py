@@ -124,6 +124,11 @@ class CircuitModel(Model):
         """Signs of the units' outgoing weights."""
         return self.circuit.signs
 
+    @property
+    def populations(self) -> np.ndarray:
+        """Names of the units' populations."""
+        return np.array([population.name for population in self.circuit.populations])[self.circuit.population_of]
+
     def core_weights(self) -> RateWeights:
         """Give the cell's weights."""
         raw = self.parts(self.theta)

@@ -93,6 +93,11 @@ class Model(abc.ABC):
         """Signs that the columns of `matrix` must have, 0 for any, shape (n_hidden,)."""
         return np.zeros(self.n_hidden, np.int8)
 
+    @property
+    def populations(self) -> np.ndarray:
+        """Names of the units' populations, shape (n_hidden,)."""
+        return np.full(self.n_hidden, self.name)
+
     def project(self) -> None:
         """Put parameters back to where they may be, after a step of the optimiser."""
         return None

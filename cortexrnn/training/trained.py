@@ -12,6 +12,7 @@ import xarray as xr
 from cortexrnn.circuit.dale import audit_signs
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.executor import default_workers
+from cortexrnn.schema import TRIAL_DIMS
 from cortexrnn.training.bptt import Trainer
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
 from cortexrnn.training.model import Model
@@ -64,6 +65,37 @@ class Trained:
         """
         trainer = Trainer(self.model, default_workers())
         return trainer.run(batch, noise_key=(seed, "answer"), wants_gradient=False).outputs
+
+    def record(self, batch: Batch, *, seed: int = 0) -> xr.Dataset:
+        """Give the rates of every unit in a batch of trials, as `cortexrnn.dynamics.simulate` lays them out.
+
+        Parameters
+        ----------
+        batch : Batch
+        seed : int
+            Of the noise; that of `answer` gives the same trials.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``rate`` (trial, time, unit), as of the end of every step, NaN past a trial's end; a cell network's
+            hidden state. Coordinates `population` and `sign` over unit.
+        """
+        rate = Trainer(self.model, 1).hidden(batch, noise_key=(seed, "answer"))
+        n_steps = rate.shape[1]
+        rate[np.arange(n_steps) >= batch.length[:, None]] = np.nan
+        time_s = np.round((np.arange(n_steps) + 1) * self.task.dt_s, 12)
+        return xr.Dataset(
+            {"rate": (TRIAL_DIMS, rate, {"units": "1", "long_name": "rate"})},
+            coords={
+                "trial": np.arange(len(rate)),
+                "time": ("time", time_s, {"units": "s", "long_name": "time"}),
+                "unit": np.arange(self.model.n_hidden),
+                "population": ("unit", self.model.populations),
+                "sign": ("unit", self.model.signs),
+            },
+            attrs={"network": self.model.name, "task": repr(self.task), "seed": seed, "dt_s": self.task.dt_s},
+        )
 
     def performance(self, n_trials: int = 1000, *, seed: int = 1) -> float:
         """Give the fraction of correct trials among new ones.

@@ -121,6 +121,26 @@ def test_what_is_saved_answers_alike(tmp_path):
         load_trained(path, TASK)
 
 
+@pytest.mark.parametrize("network", [e_i(), CellNetwork(kind="lstm", n_hidden=9)], ids=["circuit", "lstm"])
+def test_the_recorded_rates_are_what_the_read_out_saw(network):
+    """Weights times rates plus bias give the answers of the same seed, 1e-5 in float32; NaN past a trial's end."""
+    task = load_task("random_dots_variable")
+    trained = train(network, task, seed=3, options=TrainOptions(**SHORT))
+    batch = task.trials(20, seed=5)
+    run = trained.record(batch, seed=7)
+    readout, bias = trained.model.readout()
+    expected = trained.answer(batch, seed=7)
+    inside = np.arange(batch.inputs.shape[1]) < batch.length[:, None]
+    assert not inside.all()
+    answers = run["rate"].values @ readout.T + bias
+    np.testing.assert_allclose(answers[inside], expected[inside], rtol=1e-4, atol=1e-5)
+    assert np.isnan(run["rate"].values[~inside]).all()
+    assert run["rate"].dims == ("trial", "time", "unit")
+    assert run["time"].values[0] == task.dt_s
+    if network == e_i():
+        assert run["population"].values.tolist() == ["excitatory"] * 16 + ["inhibitory"] * 4
+
+
 def test_a_loss_that_explodes_is_told_with_its_step():
     """Linear units with a gain of 60 leave float32 within a trial."""
     circuit = e_i(kind="linear")

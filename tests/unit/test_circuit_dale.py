@@ -87,7 +87,10 @@ def test_the_audit_names_the_worst_weight():
 
 
 def test_the_audit_lets_mixed_columns_have_any_sign():
-    audit_signs(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 0]))
+    weights = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    np.testing.assert_array_equal(audit_signs(weights, np.array([0, 0])), weights)
+    with pytest.raises(DataError, match="2 weights"):
+        audit_signs(weights, np.array([1, 1]))
 
 
 @pytest.mark.parametrize(

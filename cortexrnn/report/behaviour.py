@@ -11,9 +11,9 @@ import xarray as xr
 
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.report import style
+from cortexrnn.report.figure_file import draw_file
 from cortexrnn.report.formats import show_label
-from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED
-from cortexrnn.runs.files import atomic_path
+from cortexrnn.report.style import FONT_MEASURED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,16 +200,10 @@ def draw_behaviour(
 
 
 def _draw(path: Path, plot: Callable, n_axes: int) -> Path:
-    """Draw one figure with axes below one another into a file."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({**FIGURE_STYLE, "svg.hashsalt": path.stem}):
-        figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), dpi=160, layout="constrained")
-        plot(np.atleast_1d(figure.subplots(n_axes, 1, sharex=True)))
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None, "Creator": None})
-    return path
+    """Draw axes below one another into a file."""
+    return draw_file(
+        path, (_WIDTH_IN, _HEIGHT_IN), lambda figure: plot(np.atleast_1d(figure.subplots(n_axes, 1, sharex=True)))
+    )
 
 
 def _points(ax: Axes, at: np.ndarray, values: Sequence[np.ndarray], colour: str, *, is_filled: bool = True) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import xarray as xr
 
 from cortexrnn.report.circuits import plot_currents, plot_plasticity, plot_raster_of_rates, plot_spectrum
-from cortexrnn.report.style import FIGURE_STYLE
-from cortexrnn.runs.files import atomic_path
+from cortexrnn.report.figure_file import draw_file
 
 _WIDTH_IN, _HEIGHT_IN = 7.2, 3.4
 
@@ -60,13 +59,5 @@ def draw_simulation(
 
 
 def _draw(path: Path, plot: Callable, *, width_in: float = _WIDTH_IN) -> Path:
-    """Draw one figure into a file."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({**FIGURE_STYLE, "svg.hashsalt": path.stem}):
-        figure = Figure(figsize=(width_in, _HEIGHT_IN), dpi=160, layout="constrained")
-        plot(figure.add_subplot())
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None, "Creator": None})
-    return path
+    """Draw one pair of axes into a file."""
+    return draw_file(path, (width_in, _HEIGHT_IN), lambda figure: plot(figure.add_subplot()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,10 @@ import numpy as np
 import xarray as xr
 
 from cortexrnn.report import style
-from cortexrnn.report.style import FIGURE_STYLE
-from cortexrnn.runs.files import atomic_path
+from cortexrnn.report.figure_file import draw_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _SIZE_IN = (7.2, 3.0)
 
@@ -98,19 +95,6 @@ def draw_training(folder: str | Path, history: xr.Dataset, weights: xr.Dataset) 
     """
     folder = Path(folder)
     return [
-        _draw(folder / "training.svg", lambda figure: plot_history(*figure.subplots(1, 2), history)),
-        _draw(folder / "weights.svg", lambda figure: plot_weights(*figure.subplots(1, 2), weights)),
+        draw_file(folder / "training.svg", _SIZE_IN, lambda figure: plot_history(*figure.subplots(1, 2), history)),
+        draw_file(folder / "weights.svg", _SIZE_IN, lambda figure: plot_weights(*figure.subplots(1, 2), weights)),
     ]
-
-
-def _draw(path: Path, plot: Callable[[Figure], object]) -> Path:
-    """Draw one figure into a file."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({**FIGURE_STYLE, "svg.hashsalt": path.stem}):
-        figure = Figure(figsize=_SIZE_IN, dpi=160, layout="constrained")
-        plot(figure)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None, "Creator": None})
-    return path

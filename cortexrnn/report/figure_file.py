@@ -1,0 +1,46 @@
+"""One figure, one file: in the style of the package, the same bytes for the same figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cortexrnn.report.style import FIGURE_STYLE
+from cortexrnn.runs.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_file(path: Path, size_in: tuple[float, float], plot: Callable[[Figure], object]) -> Path:
+    """Draw a figure and write it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its ending says as what the figure is written.
+    size_in : tuple of float
+        Width and height in inches.
+    plot : callable
+        Takes the empty figure.
+
+    Returns
+    -------
+    pathlib.Path
+        `path`.
+
+    Raises
+    ------
+    FileAccessError
+        If the file cannot be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({**FIGURE_STYLE, "svg.hashsalt": path.stem}):
+        figure = Figure(figsize=size_in, dpi=160, layout="constrained")
+        plot(figure)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None, "Creator": None})
+    return path

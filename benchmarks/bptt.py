@@ -25,8 +25,9 @@ import torch
 from measure import describe_machine, describe_versions
 
 import cortexrnn as cx
-from cortexrnn.training.bptt import Trainer
+from cortexrnn.training.bptt import Sweep, Trainer
 from cortexrnn.training.circuit_model import CircuitModel, Trainable
+from cortexrnn.training.model import Asked
 
 N_UNITS, N_TRIALS, N_STEPS, N_INPUTS, N_OUTPUTS = 256, 64, 500, 4, 2
 DT_S, TAU_S, SCALE_HZ = 2e-3, 0.02, 10.0
@@ -87,12 +88,14 @@ def compare(name: str, circuit: cx.Circuit, n_cores: int) -> None:
         targets=rng.normal(size=(N_TRIALS, N_STEPS, N_OUTPUTS)).astype(np.float32),
         labels=None,
         mask=np.ones((N_TRIALS, N_STEPS), np.float32),
+        length=np.full(N_TRIALS, N_STEPS),
         loss="mse",
+        n_fed_back=0,
     )
-    model = CircuitModel(circuit, (N_INPUTS, N_OUTPUTS), DT_S, Trainable(trains=ALL), seed=0, dtype=np.float32)
+    model = CircuitModel(circuit, Asked(N_INPUTS, N_OUTPUTS, DT_S), Trainable(trains=ALL), seed=0, dtype=np.float32)
     trainer = Trainer(model, n_cores)
     steps = {
-        "ours": lambda: trainer.run(batch, noise_key=(0,)).gradient,
+        "ours": lambda: trainer.run(batch, Sweep(noise_key=(0,))).gradient,
         "JAX": jax_step(model, batch),
     }
     if not circuit.plasticity:

@@ -53,7 +53,7 @@ def main() -> None:
     print("units  precision  cell           ours                JAX            PyTorch     GFLOP/s")
     for n_units in map(int, sys.argv[3:]):
         for dtype in ("float32", "float64"):
-            for name in CELLS:
+            for name in TORCH:
                 compare(name, n_units, dtype, n_cores)
 
 
@@ -97,14 +97,19 @@ def ours(name, weights, inputs, by_hidden, n_cores):
         for first in range(0, N_TRIALS, N_LANES)
     ]
     tapes = [cell.empty_tape(N_STEPS, weights) for _ in tiles]
+    group, nothing = np.zeros(N_LANES, np.int64), np.empty(0, inputs.dtype)
 
     def run():
         packed = cell.pack(weights)
 
         def work(k):
             gradient = type(weights)(*(np.zeros_like(part) for part in weights))
-            cell.forward(tiles[k][0], weights, packed, tapes[k])
-            cell.backward(*tiles[k], weights, packed, tapes[k], gradient, 0)
+            cell.start(weights, group, tapes[k])
+            cell.forward(tiles[k][0], nothing, packed, tapes[k])
+            for name in cell.carried:
+                getattr(tapes[k], name)[:] = 0
+            cell.backward(*tiles[k], nothing, packed, tapes[k], gradient, 0)
+            cell.add_start(tapes[k], group, gradient)
             return gradient
 
         with threadpool_limits(1), ThreadPoolExecutor(n_cores) as pool:
@@ -117,7 +122,7 @@ def ours(name, weights, inputs, by_hidden, n_cores):
 def with_jax(name, weights, inputs, by_hidden):
     """Compile the gradient of a scan."""
     on_device, direct = jnp.asarray(inputs), jnp.asarray(by_hidden)
-    h = weights.start.size
+    h = weights.start.shape[1]
 
     def vanilla(state, from_input, w_hh, b_hh):
         new = jnp.tanh(from_input + state[0] @ w_hh.T + b_hh)
@@ -137,7 +142,7 @@ def with_jax(name, weights, inputs, by_hidden):
         return (new,), new
 
     advance = {"vanilla": vanilla, "lstm": lstm, "gru": gru}[name]
-    start = tuple(jnp.zeros((N_TRIALS, h), inputs.dtype) for _ in weights[4:])
+    start = tuple(jnp.zeros((N_TRIALS, h), inputs.dtype) for _ in CELLS[name].states)
 
     def loss(w_ih, w_hh, b_ih, b_hh):
         from_input = on_device @ w_ih.T + b_ih
@@ -151,7 +156,7 @@ def with_jax(name, weights, inputs, by_hidden):
 
 def with_torch(name, weights, inputs, by_hidden):
     """Differentiate PyTorch's network by autograd."""
-    network = TORCH[name](N_INPUTS, weights.start.size, dtype=getattr(torch, inputs.dtype.name))
+    network = TORCH[name](N_INPUTS, weights.start.shape[1], dtype=getattr(torch, inputs.dtype.name))
     network.load_state_dict({key: torch.from_numpy(values) for key, values in to_torch(weights).items()})
     on_device, direct = torch.from_numpy(inputs), torch.from_numpy(by_hidden)
 

@@ -191,7 +191,8 @@ def simulate(circuit: str, **given: Any) -> None:
 @click.argument("circuit")
 @click.option("--task", required=True, metavar="NAME", help="Task; a wrong name shows them all.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the circuit.")
-@click.option("--dale", default="relu", show_default=True, help="relu, abs, exp, softplus or projected.")
+@click.option("--dale", default="relu", show_default=True, help="relu, abs, exp, softplus, projected or dann.")
+@click.option("--balance", default="", metavar="rows", help="rows: every row of the weights sums to zero throughout.")
 @click.option("--steps", "max_steps", type=int, default=2000, show_default=True, help="Steps at most.")
 @click.option("--batch", "batch_size", type=int, default=64, show_default=True, help="Trials a step.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam.")
@@ -215,7 +216,7 @@ def train(circuit: str, task: str, **given: Any) -> None:
     options = cx.TrainOptions(
         **{name: given[name] for name in names}, folder=folder, shows_progress=sys.stderr.isatty()
     )
-    trainable = cx.Trainable(dale=given["dale"])
+    trainable = cx.Trainable(dale=given["dale"], balance=given["balance"])
     trained = cx.train(network, cx.tasks.load_task(task), seed=given["seed"], trainable=trainable, options=options)
     summary = save_training(folder, trained)
     click.echo(json.dumps(summary, indent=2, allow_nan=False) if given["as_json"] else f"{show(summary)}\n\n{folder}")

@@ -13,45 +13,50 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from cortexrnn.cells.gru import GRUWeights
 from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays, draw_keep_bias
-from cortexrnn.cells.sweeps import (
-    CHUNK,
-    OuterSums,
-    add_chunk,
-    add_lane_sums,
-    empty_outer_sums,
-    lay_step,
-    sigmoids,
-    spread,
-    take_row_sums,
-    take_sums,
+from cortexrnn.cells.recurrent_product import (
+    PackedCell,
+    ProductTape,
+    add_recurrent,
+    empty_product_tape,
+    end_backward,
+    pack_cell,
+    product_jacobian,
+    recurrent_backward,
+    start_backward,
 )
+from cortexrnn.cells.sweeps import add_start_sums, add_step, lay_starts, sigmoids
 from cortexrnn.numerics.elementwise import one, tanh
 from cortexrnn.numerics.lanes import N_LANES
-from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
+from cortexrnn.numerics.packed import add_rows
+
+# Fields of the tape that hold states, and of what is carried to them.
+STATES, CARRIED = ("hidden",), ("carried",)
 
 
-class GRUPacked(NamedTuple):
-    """Weights packed for products, once for all tiles of a step of the optimiser.
+class GRUCellWeights(NamedTuple):
+    """Weights of a GRU, all float32 or all float64; the gradient has the same fields.
 
     Attributes
     ----------
-    input : ndarray
-        From `pack_rows`, gates in the order n, r, z.
-    hidden : ndarray
-        From `pack_rows`, gates in the order r, z, n.
-    input_t, hidden_t : ndarray
-        Of the transposed weights, for the way back.
-    bias : ndarray, shape (n_hidden * N_LANES + padded,)
-        Biases of n, r, z and of the recurrent part of n's argument, in every lane.
+    input : ndarray, shape (3 n_hidden, n_inputs)
+        Input weights, gates stacked as r, z, n.
+    hidden : ndarray, shape (3 n_hidden, n_hidden)
+        Recurrent weights.
+    input_bias, hidden_bias : ndarray, shape (3 n_hidden,)
+        Biases of the two products.
+    norm_gain : ndarray, shape (3 n_hidden,) or (0,)
+        Gain of the layer norm; empty without one.
+    start : ndarray, shape (n_groups, n_hidden)
+        State before the first step, a row for every group of trials.
     """
 
     input: np.ndarray
     hidden: np.ndarray
-    input_t: np.ndarray
-    hidden_t: np.ndarray
-    bias: np.ndarray
+    input_bias: np.ndarray
+    hidden_bias: np.ndarray
+    norm_gain: np.ndarray
+    start: np.ndarray
 
 
 class PackedGRUTape(NamedTuple):
@@ -67,69 +72,56 @@ class PackedGRUTape(NamedTuple):
     carried : ndarray, shape (n_hidden * N_LANES,)
         Derivatives with respect to the state: before an adjoint sweep those that later steps pass to the last
         one, after it those of entry 0.
-    outer : OuterSums
-        Of the derivatives of r, z and n's recurrent part with states and inputs.
-    outer_input : OuterSums
-        Of the derivatives of n's argument with inputs.
+    products : ProductTape
     """
 
     arguments: np.ndarray
     hidden: np.ndarray
     carried: np.ndarray
-    outer: OuterSums
-    outer_input: OuterSums
+    products: ProductTape
 
 
 def draw_gru(
-    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32
-) -> GRUWeights:
-    """Draw initial weights; see `cortexrnn.cells.initial`. The start state is zero."""
-    drawn = draw_arrays(3, n_inputs, n_hidden, seed=seed, initial=initial)
+    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32,
+    norm: bool = False,
+) -> GRUCellWeights:  # fmt: skip
+    """Draw initial weights, with layer norm or without; see `cortexrnn.cells.initial`. The one start state is zero."""
+    drawn = draw_arrays(3, n_inputs, n_hidden, seed=seed, initial=initial, norm=norm)
     keep = draw_keep_bias(n_hidden, seed=seed, initial=initial)
     if keep is not None:
         drawn["input_bias"][n_hidden : 2 * n_hidden] = keep
         drawn["hidden_bias"][n_hidden : 2 * n_hidden] = 0.0
-    return GRUWeights(*(values.astype(dtype) for values in drawn.values()), start=np.zeros(n_hidden, dtype))
+    return GRUCellWeights(*(values.astype(dtype) for values in drawn.values()), start=np.zeros((1, n_hidden), dtype))
 
 
-def pack_gru_weights(weights: GRUWeights) -> GRUPacked:
-    """Pack the weights for the products of a sweep."""
-    n = weights.start.size
-    from_input = np.roll(weights.input, n, axis=0)
-    # A recurrent product runs over whole blocks of rows, and so past the end of the last gate.
-    bias = np.zeros((n + padded_rows(3 * n)) * N_LANES, weights.start.dtype)
+def pack_gru_weights(weights: GRUCellWeights) -> PackedCell:
+    """Pack the weights for the products of a sweep, those of the inputs in the order n, r, z."""
+    n = weights.start.shape[1]
     both = (weights.input_bias + weights.hidden_bias)[: 2 * n]
-    spread(np.concatenate([weights.input_bias[2 * n :], both, weights.hidden_bias[2 * n :]]), bias)
-    return GRUPacked(
-        input=pack_rows(from_input),
-        hidden=pack_rows(weights.hidden),
-        input_t=pack_rows(np.ascontiguousarray(from_input.T)),
-        hidden_t=pack_rows(np.ascontiguousarray(weights.hidden.T)),
-        bias=bias,
-    )
+    bias = np.concatenate([weights.input_bias[2 * n :], both, weights.hidden_bias[2 * n :]])
+    return pack_cell(weights, np.roll(weights.input, n, axis=0), bias)
 
 
-def empty_gru_tape(n_steps: int, weights: GRUWeights) -> PackedGRUTape:
+def empty_gru_tape(n_steps: int, weights: GRUCellWeights) -> PackedGRUTape:
     """Allocate the tape of a tile; it can be used for any number of sweeps of this length."""
-    n_hidden, n_inputs, dtype = weights.start.size, weights.input.shape[1], weights.start.dtype
+    n_hidden, dtype = weights.start.shape[1], weights.start.dtype
     size = n_hidden * N_LANES
     return PackedGRUTape(
         arguments=np.zeros((n_steps, 4 * size), dtype),
         hidden=np.zeros((n_steps + 1, size), dtype),
         carried=np.zeros(size, dtype),
-        outer=empty_outer_sums(3 * n_hidden, n_hidden + n_inputs, dtype),
-        outer_input=empty_outer_sums(n_hidden, n_inputs, dtype),
+        products=empty_product_tape(n_steps, weights, n_hidden),
     )
 
 
-def gru_jacobian(state: np.ndarray, inputs: np.ndarray, weights: GRUWeights) -> np.ndarray:
+def gru_jacobian(state: np.ndarray, inputs: np.ndarray, weights: GRUCellWeights) -> np.ndarray:
     """Give the derivatives of the state after a step with respect to the state before it.
 
     Parameters
     ----------
     state : ndarray, shape (n_hidden,)
     inputs : ndarray, shape (n_inputs,)
-    weights : GRUWeights
+    weights : GRUCellWeights
         In float64.
 
     Returns
@@ -139,125 +131,109 @@ def gru_jacobian(state: np.ndarray, inputs: np.ndarray, weights: GRUWeights) -> 
     """
     n = state.size
     from_input = weights.input @ inputs + weights.input_bias
-    from_hidden = weights.hidden @ state + weights.hidden_bias
+    from_hidden, by_state = product_jacobian(state, weights)
     # The sigmoid by tanh cannot overflow.
     r, z = 0.5 + 0.5 * np.tanh(0.5 * (from_input + from_hidden)[: 2 * n].reshape(2, n))
     m = from_hidden[2 * n :]
     new = np.tanh(from_input[2 * n :] + r * m)
-    to_r, to_z, to_n = weights.hidden.reshape(3, n, n)
+    to_r, to_z, to_n = by_state.reshape(3, n, n)
     by_new = ((1.0 - z) * (1.0 - new**2))[:, None]
     by_z = ((state - new) * z * (1.0 - z))[:, None]
     return np.diag(z) + by_new * (r[:, None] * to_n + (m * r * (1.0 - r))[:, None] * to_r) + by_z * to_z
 
 
 @njit(cache=True, nogil=True)
-def packed_gru_forward(inputs, weights, packed, tape):
-    """Run a tile forward from the start state.
+def packed_gru_start(weights, group, tape):
+    """Lay the start state into entry 0 of the tape.
 
     Parameters
     ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    weights : GRUWeights
-    packed : GRUPacked
-        The same weights.
+    weights : GRUCellWeights
+    group : ndarray of int64, shape (N_LANES,)
+        Row of the start states for every trial.
     tape : PackedGRUTape
-        Filled.
     """
-    spread(weights.start, tape.hidden[0])
-    packed_gru_forward_from(inputs, packed, tape)
+    lay_starts(weights.start, group, tape.hidden[0])
 
 
 @njit(cache=True, nogil=True)
-def packed_gru_forward_from(inputs, packed, tape):
+def packed_gru_forward(inputs, keep, packed, tape):
     """Run a tile forward from the state in entry 0 of the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    packed : GRUPacked
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        Variational dropout: the recurrent product sees ``keep * h``, entries 0 or ``1 / (1 - p)``; empty for none.
+    packed : PackedCell
     tape : PackedGRUTape
         Filled but for entry 0.
     """
     size = tape.hidden.shape[1]
     arguments = np.empty_like(packed.bias)
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
     for t in range(inputs.shape[0]):
         arguments[:] = packed.bias
         if inputs.shape[1]:
             add_rows(arguments, packed.input, inputs[t])
-        add_rows(arguments[size:], packed.hidden, tape.hidden[t])
+        if is_plain:
+            add_rows(arguments[size:], packed.hidden, tape.hidden[t])
+        else:
+            add_recurrent(t, keep, packed, tape, arguments[size:])
         _step_forward(arguments, tape.hidden[t], tape.arguments[t], tape.hidden[t + 1])
 
 
 @njit(cache=True, nogil=True)
-def packed_gru_backward(inputs, by_hidden, weights, packed, tape, gradient, truncation):
-    """Run the adjoint of `packed_gru_forward` over the tape that it left.
+def packed_gru_backward(inputs, by_hidden, keep, packed, tape, gradient, truncation):
+    """Run the adjoint of `packed_gru_forward` over the tape that it left, from the carried derivatives in the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
-        Derivative of the loss with respect to the state after every step, by its direct way only.
-    weights : GRUWeights
-    packed : GRUPacked
+        Derivative of the loss with respect to the state h after every step, by its direct way only.
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        As for `packed_gru_forward`.
+    packed : PackedCell
     tape : PackedGRUTape
-        Its arguments become derivatives.
-    gradient : GRUWeights
-        Added to, summed over the tile's trials.
+        Its arguments become derivatives, its carried derivatives those of entry 0.
+    gradient : GRUCellWeights
+        Added to, summed over the tile's trials, but for the start states.
     truncation : int
         Steps of a block: states pass its border, derivatives do not. 0 for none.
     """
-    tape.carried[:] = 0
-    packed_gru_backward_from(inputs, by_hidden, packed, tape, gradient, truncation)
-    add_lane_sums(tape.carried, gradient.start)
+    n_steps, size = by_hidden.shape
+    by_h, outer, outer_input = start_backward(packed, tape), tape.products.outer, tape.products.outer_input
+    nothing = np.empty((n_steps, 0), inputs.dtype)
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
+    for t in range(n_steps - 1, -1, -1):
+        _step_backward(by_hidden[t], by_h, tape.hidden[t], tape.arguments[t])
+        is_cut = t > 0 and truncation > 0 and t % truncation == 0
+        if is_plain:
+            if not is_cut:
+                add_rows(by_h, packed.hidden_t, tape.arguments[t, size:])
+            add_step(t, tape.arguments[t, size:], tape.hidden[t], inputs, outer)
+            add_step(t, tape.arguments[t], inputs[t], nothing, outer_input)
+        else:
+            recurrent_backward(t, inputs, keep, packed, tape, by_h)
+        if is_cut:
+            by_h[:] = 0
+    end_backward(by_h, tape, gradient)
 
 
 @njit(cache=True, nogil=True)
-def packed_gru_backward_from(inputs, by_hidden, packed, tape, gradient, truncation):
-    """Run the adjoint of `packed_gru_forward_from`, from the carried derivatives in the tape.
+def packed_gru_add_start(tape, group, gradient):
+    """Add the carried derivatives to those of the start states.
 
     Parameters
     ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
-    packed : GRUPacked
     tape : PackedGRUTape
-        Its arguments become derivatives, its carried derivatives those of entry 0.
-    gradient : GRUWeights
-        Added to, but for the start state.
-    truncation : int
-        As for `packed_gru_backward`.
+    group : ndarray of int64, shape (N_LANES,)
+        As for `packed_gru_start`.
+    gradient : GRUCellWeights
+        Added to.
     """
-    n_steps, size = by_hidden.shape
-    tape.outer.sums[:] = 0
-    tape.outer_input.sums[:] = 0
-    by_h = np.zeros(packed.hidden_t.shape[0] * packed.hidden_t.shape[2] * N_LANES, by_hidden.dtype)
-    by_h[:size] = tape.carried
-    nothing = np.empty(0, by_hidden.dtype)
-    for t in range(n_steps - 1, -1, -1):
-        _step_backward(by_hidden[t], by_h, tape.hidden[t], tape.arguments[t])
-        if t > 0 and truncation > 0 and t % truncation == 0:
-            by_h[:] = 0
-        else:
-            add_rows(by_h, packed.hidden_t, tape.arguments[t, size:])
-        lay_step(tape.arguments[t, size:], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
-        lay_step(tape.arguments[t, :size], inputs[t], nothing, t % CHUNK, tape.outer_input)
-        if t % CHUNK == 0:
-            add_chunk(min(CHUNK, n_steps - t), tape.outer)
-            add_chunk(min(CHUNK, n_steps - t), tape.outer_input)
-    tape.carried[:] = by_h[:size]
-    _collect(tape.outer, tape.outer_input, gradient)
-
-
-@njit(cache=True, nogil=True)
-def _collect(outer, outer_input, gradient):
-    """Add the sums to the gradient, whose gates are r, z, n."""
-    n, n_inputs = gradient.start.size, gradient.input.shape[1]
-    take_sums(outer, 0, 0, gradient.hidden)
-    take_row_sums(outer, 0, n + n_inputs, gradient.hidden_bias)
-    take_sums(outer, 0, n, gradient.input[: 2 * n])
-    take_row_sums(outer, 0, n + n_inputs, gradient.input_bias[: 2 * n])
-    take_sums(outer_input, 0, 0, gradient.input[2 * n :])
-    take_row_sums(outer_input, 0, n_inputs, gradient.input_bias[2 * n :])
+    add_start_sums(tape.carried, group, gradient.start)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

@@ -70,7 +70,9 @@ class Initial:
 UNIFORM = Initial()
 
 
-def draw_arrays(n_gates: int, n_inputs: int, n_hidden: int, *, seed: int, initial: Initial) -> dict[str, np.ndarray]:
+def draw_arrays(
+    n_gates: int, n_inputs: int, n_hidden: int, *, seed: int, initial: Initial, norm: bool
+) -> dict[str, np.ndarray]:
     """Draw weights and biases, gates stacked; the bias of a gate that keeps is left to `draw_keep_bias`.
 
     Parameters
@@ -78,12 +80,14 @@ def draw_arrays(n_gates: int, n_inputs: int, n_hidden: int, *, seed: int, initia
     n_gates, n_inputs, n_hidden : int
     seed : int
     initial : Initial
+    norm : bool
+        Whether there is layer norm, whose gain starts at one.
 
     Returns
     -------
     dict of ndarray
         ``input`` (n_gates n_hidden, n_inputs), ``hidden`` (n_gates n_hidden, n_hidden), ``input_bias`` and
-        ``hidden_bias`` (n_gates n_hidden,), float64.
+        ``hidden_bias`` (n_gates n_hidden,), ``norm_gain`` (n_gates n_hidden,) or (0,), float64.
 
     Raises
     ------
@@ -99,12 +103,13 @@ def draw_arrays(n_gates: int, n_inputs: int, n_hidden: int, *, seed: int, initia
         return stream(seed, "cell", name).uniform(-bound, bound, shape)
 
     n_rows = n_gates * n_hidden
-    drawn = {"input": uniform("input", n_rows, n_inputs)}
+    drawn, gain = {"input": uniform("input", n_rows, n_inputs)}, np.ones(n_rows if norm else 0)
     if initial.recurrent == "uniform":
         return drawn | {
             "hidden": uniform("hidden", n_rows, n_hidden),
             "input_bias": uniform("input bias", n_rows),
             "hidden_bias": uniform("hidden bias", n_rows),
+            "norm_gain": gain,
         }
     if initial.recurrent == "identity":
         hidden = np.eye(n_hidden)
@@ -114,6 +119,7 @@ def draw_arrays(n_gates: int, n_inputs: int, n_hidden: int, *, seed: int, initia
         "hidden": initial.gain * hidden,
         "input_bias": np.zeros(n_rows),
         "hidden_bias": np.zeros(n_rows),
+        "norm_gain": gain,
     }
 
 

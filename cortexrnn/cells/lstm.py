@@ -22,22 +22,24 @@ import numpy as np
 from numba import njit
 
 from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays, draw_keep_bias
-from cortexrnn.cells.sweeps import (
-    CHUNK,
-    OuterSums,
-    add_chunk,
-    add_lane_sums,
-    empty_outer_sums,
-    lay_step,
-    sigmoids,
-    spread,
-    take_row_sums,
-    take_sums,
-    tanhs,
+from cortexrnn.cells.recurrent_product import (
+    PackedCell,
+    ProductTape,
+    add_recurrent,
+    empty_product_tape,
+    end_backward,
+    pack_cell,
+    product_jacobian,
+    recurrent_backward,
+    start_backward,
 )
+from cortexrnn.cells.sweeps import add_start_sums, add_step, lay_starts, sigmoids, tanhs
 from cortexrnn.numerics.elementwise import one, tanh
 from cortexrnn.numerics.lanes import N_LANES
-from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
+from cortexrnn.numerics.packed import add_rows
+
+# Fields of the tape that hold states, and of what is carried to them.
+STATES, CARRIED = ("hidden", "cell"), ("carried", "carried_cell")
 
 
 class LSTMWeights(NamedTuple):
@@ -51,36 +53,19 @@ class LSTMWeights(NamedTuple):
         Recurrent weights.
     input_bias, hidden_bias : ndarray, shape (4 n_hidden,)
         Biases of the two products.
-    start, start_cell : ndarray, shape (n_hidden,)
-        State h and cell c before the first step.
+    norm_gain : ndarray, shape (4 n_hidden,) or (0,)
+        Gain of the layer norm; empty without one.
+    start, start_cell : ndarray, shape (n_groups, n_hidden)
+        State h and cell c before the first step, a row for every group of trials.
     """
 
     input: np.ndarray
     hidden: np.ndarray
     input_bias: np.ndarray
     hidden_bias: np.ndarray
+    norm_gain: np.ndarray
     start: np.ndarray
     start_cell: np.ndarray
-
-
-class LSTMPacked(NamedTuple):
-    """Weights packed for products, once for all tiles of a step of the optimiser.
-
-    Attributes
-    ----------
-    input, hidden : ndarray
-        From `pack_rows`.
-    input_t, hidden_t : ndarray
-        Of the transposed weights, for the way back.
-    bias : ndarray, shape (padded,)
-        Sum of the biases in every lane.
-    """
-
-    input: np.ndarray
-    hidden: np.ndarray
-    input_t: np.ndarray
-    hidden_t: np.ndarray
-    bias: np.ndarray
 
 
 class LSTMTape(NamedTuple):
@@ -96,8 +81,7 @@ class LSTMTape(NamedTuple):
     carried, carried_cell : ndarray, shape (n_hidden * N_LANES,)
         Derivatives with respect to the states: before an adjoint sweep those that later steps pass to the last
         ones, after it those of entry 0.
-    outer : OuterSums
-        Of the derivatives with states and inputs.
+    products : ProductTape
     """
 
     arguments: np.ndarray
@@ -105,14 +89,15 @@ class LSTMTape(NamedTuple):
     cell: np.ndarray
     carried: np.ndarray
     carried_cell: np.ndarray
-    outer: OuterSums
+    products: ProductTape
 
 
 def draw_lstm(
-    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32
-) -> LSTMWeights:
-    """Draw initial weights; see `cortexrnn.cells.initial`. The start states are zero."""
-    drawn = draw_arrays(4, n_inputs, n_hidden, seed=seed, initial=initial)
+    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32,
+    norm: bool = False,
+) -> LSTMWeights:  # fmt: skip
+    """Draw initial weights, with layer norm or without; see `cortexrnn.cells.initial`. The start states are zero."""
+    drawn = draw_arrays(4, n_inputs, n_hidden, seed=seed, initial=initial, norm=norm)
     keep = draw_keep_bias(n_hidden, seed=seed, initial=initial)
     if keep is not None:
         drawn["input_bias"][n_hidden : 2 * n_hidden] = keep
@@ -120,33 +105,25 @@ def draw_lstm(
     if keep is not None and initial.chrono_steps is not None:
         drawn["input_bias"][:n_hidden] = -keep
         drawn["hidden_bias"][:n_hidden] = 0.0
-    starts = np.zeros((2, n_hidden), dtype)
+    starts = np.zeros((2, 1, n_hidden), dtype)
     return LSTMWeights(*(values.astype(dtype) for values in drawn.values()), *starts)
 
 
-def pack_lstm_weights(weights: LSTMWeights) -> LSTMPacked:
+def pack_lstm_weights(weights: LSTMWeights) -> PackedCell:
     """Pack the weights for the products of a sweep."""
-    bias = np.zeros(padded_rows(weights.input_bias.size) * N_LANES, weights.start.dtype)
-    spread(weights.input_bias + weights.hidden_bias, bias)
-    return LSTMPacked(
-        input=pack_rows(weights.input),
-        hidden=pack_rows(weights.hidden),
-        input_t=pack_rows(np.ascontiguousarray(weights.input.T)),
-        hidden_t=pack_rows(np.ascontiguousarray(weights.hidden.T)),
-        bias=bias,
-    )
+    return pack_cell(weights, weights.input, weights.input_bias + weights.hidden_bias)
 
 
 def empty_lstm_tape(n_steps: int, weights: LSTMWeights) -> LSTMTape:
     """Allocate the tape of a tile; it can be used for any number of sweeps of this length."""
-    size, dtype = weights.start.size * N_LANES, weights.start.dtype
+    size, dtype = weights.start.shape[1] * N_LANES, weights.start.dtype
     return LSTMTape(
         arguments=np.zeros((n_steps, 4 * size), dtype),
         hidden=np.zeros((n_steps + 1, size), dtype),
         cell=np.zeros((n_steps + 1, size), dtype),
         carried=np.zeros(size, dtype),
         carried_cell=np.zeros(size, dtype),
-        outer=empty_outer_sums(4 * weights.start.size, weights.start.size + weights.input.shape[1], dtype),
+        products=empty_product_tape(n_steps, weights, 0),
     )
 
 
@@ -168,12 +145,13 @@ def lstm_jacobian(state: np.ndarray, inputs: np.ndarray, weights: LSTMWeights) -
     """
     h, c = state.reshape(2, -1)
     n = h.size
-    arguments = weights.input @ inputs + weights.input_bias + weights.hidden @ h + weights.hidden_bias
+    from_hidden, by_state = product_jacobian(h, weights)
+    arguments = weights.input @ inputs + weights.input_bias + from_hidden
     a_i, a_f, a_g, a_o = arguments.reshape(4, n)
     # The sigmoid by tanh cannot overflow.
     i, f, o = (0.5 + 0.5 * np.tanh(0.5 * a) for a in (a_i, a_f, a_o))
     g, squashed = np.tanh(a_g), np.tanh(f * c + i * np.tanh(a_g))
-    to_i, to_f, to_g, to_o = weights.hidden.reshape(4, n, n)
+    to_i, to_f, to_g, to_o = by_state.reshape(4, n, n)
     slopes = [g * i * (1.0 - i), c * f * (1.0 - f), i * (1.0 - g**2)]
     cell_by_h = sum(slope[:, None] * to for slope, to in zip(slopes, (to_i, to_f, to_g), strict=True))
     cell = np.hstack([cell_by_h, np.diag(f)])
@@ -183,104 +161,97 @@ def lstm_jacobian(state: np.ndarray, inputs: np.ndarray, weights: LSTMWeights) -
 
 
 @njit(cache=True, nogil=True)
-def lstm_forward(inputs, weights, packed, tape):
-    """Run a tile forward from the start states.
+def lstm_start(weights, group, tape):
+    """Lay the start states into entry 0 of the tape.
 
     Parameters
     ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     weights : LSTMWeights
-    packed : LSTMPacked
-        The same weights.
+    group : ndarray of int64, shape (N_LANES,)
+        Row of the start states for every trial.
     tape : LSTMTape
-        Filled.
     """
-    spread(weights.start, tape.hidden[0])
-    spread(weights.start_cell, tape.cell[0])
-    lstm_forward_from(inputs, packed, tape)
+    lay_starts(weights.start, group, tape.hidden[0])
+    lay_starts(weights.start_cell, group, tape.cell[0])
 
 
 @njit(cache=True, nogil=True)
-def lstm_forward_from(inputs, packed, tape):
+def lstm_forward(inputs, keep, packed, tape):
     """Run a tile forward from the states in entry 0 of the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    packed : LSTMPacked
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        Variational dropout: the recurrent product sees ``keep * h``, entries 0 or ``1 / (1 - p)``; empty for none.
+    packed : PackedCell
     tape : LSTMTape
         Filled but for entry 0.
     """
     arguments = np.empty_like(packed.bias)
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
     for t in range(inputs.shape[0]):
         arguments[:] = packed.bias
         if inputs.shape[1]:
             add_rows(arguments, packed.input, inputs[t])
-        add_rows(arguments, packed.hidden, tape.hidden[t])
+        if is_plain:
+            add_rows(arguments, packed.hidden, tape.hidden[t])
+        else:
+            add_recurrent(t, keep, packed, tape, arguments)
         _step_forward(arguments, tape.cell[t], tape.arguments[t], tape.cell[t + 1], tape.hidden[t + 1])
 
 
 @njit(cache=True, nogil=True)
-def lstm_backward(inputs, by_hidden, weights, packed, tape, gradient, truncation):
-    """Run the adjoint of `lstm_forward` over the tape that it left.
+def lstm_backward(inputs, by_hidden, keep, packed, tape, gradient, truncation):
+    """Run the adjoint of `lstm_forward` over the tape that it left, from the carried derivatives in the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
         Derivative of the loss with respect to the state h after every step, by its direct way only.
-    weights : LSTMWeights
-    packed : LSTMPacked
-    tape : LSTMTape
-        Its arguments become derivatives.
-    gradient : LSTMWeights
-        Added to, summed over the tile's trials.
-    truncation : int
-        Steps of a block: states pass its border, derivatives do not. 0 for none.
-    """
-    tape.carried[:] = 0
-    tape.carried_cell[:] = 0
-    lstm_backward_from(inputs, by_hidden, packed, tape, gradient, truncation)
-    add_lane_sums(tape.carried, gradient.start)
-    add_lane_sums(tape.carried_cell, gradient.start_cell)
-
-
-@njit(cache=True, nogil=True)
-def lstm_backward_from(inputs, by_hidden, packed, tape, gradient, truncation):
-    """Run the adjoint of `lstm_forward_from`, from the carried derivatives in the tape.
-
-    Parameters
-    ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
-    packed : LSTMPacked
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        As for `lstm_forward`.
+    packed : PackedCell
     tape : LSTMTape
         Its arguments become derivatives, its carried derivatives those of entry 0.
     gradient : LSTMWeights
-        Added to, but for the start states.
+        Added to, summed over the tile's trials, but for the start states.
     truncation : int
-        As for `lstm_backward`.
+        Steps of a block: states pass its border, derivatives do not. 0 for none.
     """
-    n_steps, size = by_hidden.shape
-    tape.outer.sums[:] = 0
-    by_h = np.zeros(packed.hidden_t.shape[0] * packed.hidden_t.shape[2] * N_LANES, by_hidden.dtype)
-    by_h[:size] = tape.carried
-    for t in range(n_steps - 1, -1, -1):
+    by_h, outer = start_backward(packed, tape), tape.products.outer
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
+    for t in range(inputs.shape[0] - 1, -1, -1):
         _step_backward(by_hidden[t], by_h, tape.cell[t], tape.cell[t + 1], tape.arguments[t], tape.carried_cell)
+        is_cut = t > 0 and truncation > 0 and t % truncation == 0
         by_h[:] = 0
-        if t > 0 and truncation > 0 and t % truncation == 0:
-            tape.carried_cell[:] = 0
+        if is_plain:
+            if not is_cut:
+                add_rows(by_h, packed.hidden_t, tape.arguments[t])
+            add_step(t, tape.arguments[t], tape.hidden[t], inputs, outer)
         else:
-            add_rows(by_h, packed.hidden_t, tape.arguments[t])
-        lay_step(tape.arguments[t], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
-        if t % CHUNK == 0:
-            add_chunk(min(CHUNK, n_steps - t), tape.outer)
-    tape.carried[:] = by_h[:size]
-    n_hidden, n_columns = size // N_LANES, (size + inputs.shape[1]) // N_LANES
-    take_sums(tape.outer, 0, 0, gradient.hidden)
-    take_sums(tape.outer, 0, n_hidden, gradient.input)
-    take_row_sums(tape.outer, 0, n_columns, gradient.input_bias)
-    take_row_sums(tape.outer, 0, n_columns, gradient.hidden_bias)
+            recurrent_backward(t, inputs, keep, packed, tape, by_h)
+        if is_cut:
+            by_h[:] = 0
+            tape.carried_cell[:] = 0
+    end_backward(by_h, tape, gradient)
+
+
+@njit(cache=True, nogil=True)
+def lstm_add_start(tape, group, gradient):
+    """Add the carried derivatives to those of the start states.
+
+    Parameters
+    ----------
+    tape : LSTMTape
+    group : ndarray of int64, shape (N_LANES,)
+        As for `lstm_start`.
+    gradient : LSTMWeights
+        Added to.
+    """
+    add_start_sums(tape.carried, group, gradient.start)
+    add_start_sums(tape.carried_cell, group, gradient.start_cell)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

@@ -15,12 +15,11 @@ lanes are the trials.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
 from cortexrnn.cells.activation import activate, slope_of_rate
+from cortexrnn.cells.rate_parts import CURRENT, RATE
 from cortexrnn.cells.stp_adjoint import (
     recover_backward,
     recover_forward,
@@ -30,166 +29,69 @@ from cortexrnn.cells.stp_adjoint import (
 )
 from cortexrnn.cells.sweeps import (
     CHUNK,
-    OuterSums,
     add_chunk,
     add_lane_sums,
-    empty_outer_sums,
+    add_start_sums,
+    lay_starts,
     lay_step,
     spread,
     take_row_sums,
     take_sums,
 )
 from cortexrnn.numerics.lanes import N_LANES
-from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
-
-CURRENT, RATE = 0, 1
+from cortexrnn.numerics.packed import add_rows
 
 
-class RateUnits(NamedTuple):
-    """What does not change while a cell is trained.
+@njit(cache=True, nogil=True)
+def rate_start(units, weights, group, tape):
+    """Lay the start states into entry 0 of the tape; plastic synapses begin rested.
 
-    Attributes
+    Parameters
     ----------
-    form : int
-        `CURRENT` or `RATE`.
-    first : ndarray of int64, shape (n_populations + 1,)
-        Where each population's units start.
-    codes : ndarray of int64, shape (n_populations,)
-        Activation of each population.
-    shapes : ndarray of float64, shape (n_populations, 3)
-        Its gain, threshold and exponent.
-    static_unit : ndarray of int64, shape (n_static,)
-        Units that send through static weights.
-    plastic_unit : ndarray of int64, shape (n_plastic,)
-        Units that send through plastic weights; their sources come after the static ones.
-    convention : ndarray of int64, shape (n_plastic,)
-        Convention of the plasticity of each.
-    rate_scale_hz : float
-        What a rate of 1 is in Hz.
-    dt_s : float
-        Time step.
+    units : RateUnits
+    weights : RateWeights
+    group : ndarray of int64, shape (N_LANES,)
+        Row of the start states for every trial.
+    tape : RateTape
     """
-
-    form: int
-    first: np.ndarray
-    codes: np.ndarray
-    shapes: np.ndarray
-    static_unit: np.ndarray
-    plastic_unit: np.ndarray
-    convention: np.ndarray
-    rate_scale_hz: float
-    dt_s: float
+    lay_starts(weights.start, group, tape.y[0])
+    _rates(units, tape.y[0], tape.rate[0])
+    spread(weights.U, tape.u[0])
+    tape.x[0] = weights.U.dtype.type(1)
 
 
-class RateWeights(NamedTuple):
-    """What is trained, all float32 or all float64; the gradient has the same fields.
+@njit(cache=True, nogil=True)
+def rate_add_start(tape, group, gradient):
+    """Add the carried derivatives to those of the start states, and of the utilisation, which begins at U.
 
-    Attributes
+    Parameters
     ----------
-    recurrent : ndarray, shape (n_units, n_sources)
-        From static and plastic sources to units.
-    input : ndarray, shape (n_units, n_inputs)
-    bias, tau_s, start : ndarray, shape (n_units,)
-        Bias, time constant, and state before the first step.
-    U, tau_f_s, tau_d_s : ndarray, shape (n_plastic,)
-        Plasticity of every plastic source.
+    tape : RateTape
+    group : ndarray of int64, shape (N_LANES,)
+    gradient : RateWeights
+        Added to.
     """
-
-    recurrent: np.ndarray
-    input: np.ndarray
-    bias: np.ndarray
-    tau_s: np.ndarray
-    start: np.ndarray
-    U: np.ndarray
-    tau_f_s: np.ndarray
-    tau_d_s: np.ndarray
-
-
-class RatePacked(NamedTuple):
-    """Weights packed for products, once for all tiles of a step of the optimiser.
-
-    Attributes
-    ----------
-    recurrent, input : ndarray
-        From `pack_rows`.
-    recurrent_t : ndarray
-        The transposed recurrent weights, for the way back.
-    """
-
-    recurrent: np.ndarray
-    input: np.ndarray
-    recurrent_t: np.ndarray
-
-
-class RateTape(NamedTuple):
-    """What a forward sweep leaves behind for the adjoint sweep.
-
-    Attributes
-    ----------
-    y, rate : ndarray, shape (n_steps + 1, n_units * N_LANES)
-        State and rate; entry 0 is before the first step.
-    drive : ndarray, shape (n_steps, padded)
-        Argument z; the adjoint sweep overwrites it with the derivatives of the loss with respect to it.
-    sent : ndarray, shape (n_steps, n_sources * N_LANES)
-        What the sources send; not touched where that is the rate of every unit.
-    u, x : ndarray, shape (n_steps + 1, n_plastic * N_LANES)
-        State of the plastic synapses.
-    outer : OuterSums
-        Of the derivatives with what was sent and with the inputs.
-    """
-
-    y: np.ndarray
-    rate: np.ndarray
-    drive: np.ndarray
-    sent: np.ndarray
-    u: np.ndarray
-    x: np.ndarray
-    outer: OuterSums
-
-
-def pack_rate_weights(weights: RateWeights) -> RatePacked:
-    """Pack the weights for the products of a sweep."""
-    return RatePacked(
-        recurrent=pack_rows(weights.recurrent),
-        input=pack_rows(weights.input),
-        recurrent_t=pack_rows(np.ascontiguousarray(weights.recurrent.T)),
-    )
-
-
-def empty_rate_tape(n_steps: int, weights: RateWeights) -> RateTape:
-    """Allocate the tape of a tile; it can be used for any number of sweeps of this length."""
-    n_units, n_sources = weights.recurrent.shape
-    n_plastic, dtype = weights.U.size, weights.bias.dtype
-
-    def room(n_rows: int, n: int) -> np.ndarray:
-        return np.zeros((n_rows, n * N_LANES), dtype)
-
-    return RateTape(
-        y=room(n_steps + 1, n_units),
-        rate=room(n_steps + 1, n_units),
-        drive=room(n_steps, padded_rows(n_units)),
-        sent=room(n_steps, n_sources),
-        u=room(n_steps + 1, n_plastic),
-        x=room(n_steps + 1, n_plastic),
-        outer=empty_outer_sums(n_units, n_sources + weights.input.shape[1], dtype),
-    )
+    add_start_sums(tape.carried, group, gradient.start)
+    add_lane_sums(tape.carried_synapses[0], gradient.U)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def rate_forward(inputs, noise, units, weights, packed, tape):
-    """Run a tile forward from rest.
+def rate_forward(inputs, noise, keep, units, weights, packed, tape):
+    """Run a tile forward from the states in entry 0 of the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     noise : ndarray, shape (n_steps, n_units * N_LANES) or (0, 0)
         Current noise, drawn beforehand.
+    keep : ndarray, shape (n_units * N_LANES,) or (0,)
+        What is left of all that a unit sends, in every trial; nothing is dropped if empty.
     units : RateUnits
     weights : RateWeights
     packed : RatePacked
         The same weights.
     tape : RateTape
-        Filled.
+        Filled but for entry 0.
     """
     n_units, n_static = weights.bias.size, units.static_unit.size * N_LANES
     n = n_units * N_LANES
@@ -198,18 +100,16 @@ def rate_forward(inputs, noise, units, weights, packed, tape):
     scales = (kind(units.rate_scale_hz), kind(units.dt_s))
     decay = np.exp(-scales[1] / weights.tau_s)
     from_plastic = np.empty(units.plastic_unit.size * N_LANES, weights.bias.dtype)
-    spread(weights.start, tape.y[0])
-    spread(weights.U, tape.u[0])
-    tape.x[0] = kind(1)
     target = np.empty(n, weights.bias.dtype)
-    _rates(units, tape.y[0], tape.rate[0])
+    is_direct = _sends_rates(units) and keep.size == 0
     for t in range(inputs.shape[0]):
         rate, drive = tape.rate[t], tape.drive[t]
-        sent = rate if _sends_rates(units) else tape.sent[t]
-        if not _sends_rates(units):
+        sent = rate if is_direct else tape.sent[t]
+        if not is_direct:
             _take(units.static_unit, rate, sent[:n_static])
             _take(units.plastic_unit, rate, from_plastic)
             release_forward(tape.u[t], tape.x[t], from_plastic, synapses, sent[n_static:])
+            _drop(units, keep, sent)
         spread(weights.bias, drive[:n])
         drive[n:] = 0
         if noise.size:
@@ -228,28 +128,31 @@ def rate_forward(inputs, noise, units, weights, packed, tape):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, truncation):
-    """Run the adjoint of `rate_forward` over the tape that it left.
+def rate_backward(inputs, by_rate, keep, units, weights, packed, tape, gradient, truncation):
+    """Run the adjoint of `rate_forward` over the tape that it left, from the carried derivatives in the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     by_rate : ndarray, shape (n_steps, at least n_units * N_LANES)
         Derivatives of the loss with respect to the rates after every step.
+    keep : ndarray, shape (n_units * N_LANES,) or (0,)
+        As in the forward sweep.
     units : RateUnits
     weights : RateWeights
     packed : RatePacked
     tape : RateTape
-        ``drive`` is overwritten.
+        ``drive`` and ``y`` from entry 1 on become the derivatives with respect to them, the carried derivatives
+        those of entry 0.
     gradient : RateWeights
-        Added to, summed over the tile's trials.
+        Added to, summed over the tile's trials, but for the start states.
     truncation : int
         Steps of a block; what one block passes to the block before is cut. 0 for none.
     """
     n_steps = inputs.shape[0]
     n, kind = weights.bias.size * N_LANES, weights.bias.dtype.type
     decay = np.exp(-kind(units.dt_s) / weights.tau_s)
-    by_y, slope = np.zeros(n, weights.bias.dtype), np.empty(n, weights.bias.dtype)
+    by_y, slope = tape.carried, np.empty(n, weights.bias.dtype)
     by_r = np.zeros(tape.drive.shape[1], weights.bias.dtype)
     by_r[:n] = by_rate[n_steps - 1, :n]
     by_decay = np.zeros(n, weights.bias.dtype)
@@ -258,26 +161,27 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
     synapses = spread_synapses(weights.U, weights.tau_f_s, weights.tau_d_s, units.convention)
     # With respect to u, x, U, tau_f and tau_d of every lane.
     by_stp = np.zeros((5, tape.u.shape[1]), weights.bias.dtype)
+    by_stp[:2] = tape.carried_synapses
     by_sent = np.empty(packed.recurrent_t.shape[0] * packed.recurrent_t.shape[2] * N_LANES, weights.bias.dtype)
+    is_direct = _sends_rates(units) and keep.size == 0
     for t in range(n_steps - 1, -1, -1):
-        if units.form == CURRENT:
-            _slopes(units, tape.rate[t + 1], slope)
-            _add_product(slope, by_r, by_y)
-        else:
-            _add(by_r, by_y)
+        _rates_backward(units, tape.rate[t + 1], by_r, slope, by_y)
+        # For what looks at the errors themselves (`cells.omega`).
+        tape.y[t + 1] = by_y
         _step_backward(units, tape, t, lane_decay, by_y, slope, by_decay)
-        sent = tape.rate[t] if _sends_rates(units) else tape.sent[t]
+        sent = tape.rate[t] if is_direct else tape.sent[t]
         lay_step(tape.drive[t], sent, inputs[t], t % CHUNK, tape.outer)
         if t % CHUNK == 0:
             add_chunk(min(CHUNK, n_steps - t), tape.outer)
         by_r[:] = 0
         if t > 0:
             by_r[:n] = by_rate[t - 1, :n]
-        if _sends_rates(units):
+        if is_direct:
             add_rows(by_r, packed.recurrent_t, tape.drive[t, :n])
         else:
             by_sent[:] = 0
             add_rows(by_sent, packed.recurrent_t, tape.drive[t, :n])
+            _drop(units, keep, by_sent)
             _send_backward(units, synapses, tape, t, by_sent, by_stp, by_r)
         if truncation > 0 and t > 0 and t % truncation == 0:
             # The state went on to this block; the derivatives do not go back.
@@ -285,12 +189,8 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
             by_stp[:2] = 0
             by_r[:n] = by_rate[t - 1, :n]
             by_r[n:] = 0
-    if units.form == CURRENT:
-        _slopes(units, tape.rate[0], slope)
-        _add_product(slope, by_r, by_y)
-    else:
-        _add(by_r, by_y)
-    add_lane_sums(by_y, gradient.start)
+    _rates_backward(units, tape.rate[0], by_r, slope, by_y)
+    tape.carried_synapses[:] = by_stp[:2]
     n_sources, n_columns = gradient.recurrent.shape[1], gradient.recurrent.shape[1] + gradient.input.shape[1]
     take_sums(tape.outer, 0, 0, gradient.recurrent)
     take_sums(tape.outer, 0, n_sources, gradient.input)
@@ -299,8 +199,6 @@ def rate_backward(inputs, by_rate, units, weights, packed, tape, gradient, trunc
     add_lane_sums(by_decay, by_tau)
     for i in range(decay.size):
         gradient.tau_s[i] += by_tau[i] * decay[i] * kind(units.dt_s) / (weights.tau_s[i] * weights.tau_s[i])
-    # The utilisation begins at U.
-    add_lane_sums(by_stp[0], gradient.U)
     add_lane_sums(by_stp[2], gradient.U)
     add_lane_sums(by_stp[3], gradient.tau_f_s)
     add_lane_sums(by_stp[4], gradient.tau_d_s)
@@ -375,6 +273,28 @@ def _rates(units, y, rate):
         _activate(units, y, rate)
     else:
         rate[:] = y
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _rates_backward(units, rate, by_rate, slope, by_y):
+    """Add what the derivatives of the rates are in those of the state."""
+    if units.form == CURRENT:
+        _slopes(units, rate, slope)
+        _add_product(slope, by_rate, by_y)
+    else:
+        _add(by_rate, by_y)
+
+
+@njit(cache=True, nogil=True)
+def _drop(units, keep, sent):
+    """Multiply what is sent by what is left of it; nothing happens where nothing is dropped."""
+    if keep.size == 0:
+        return
+    n_static = units.static_unit.size
+    for k in range(n_static + units.plastic_unit.size):
+        unit = units.static_unit[k] if k < n_static else units.plastic_unit[k - n_static]
+        for lane in range(N_LANES):
+            sent[k * N_LANES + lane] *= keep[unit * N_LANES + lane]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

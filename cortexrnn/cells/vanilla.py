@@ -14,21 +14,23 @@ from numba import njit
 
 from cortexrnn.cells.activation import Activation, activate, slope_of_rate
 from cortexrnn.cells.initial import UNIFORM, Initial, draw_arrays
-from cortexrnn.cells.sweeps import (
-    CHUNK,
-    OuterSums,
-    add_chunk,
-    add_lane_sums,
-    empty_outer_sums,
-    lay_step,
-    spread,
-    take_row_sums,
-    take_sums,
+from cortexrnn.cells.recurrent_product import (
+    ProductTape,
+    add_recurrent,
+    empty_product_tape,
+    end_backward,
+    pack_cell,
+    product_jacobian,
+    recurrent_backward,
+    start_backward,
 )
+from cortexrnn.cells.sweeps import add_start_sums, add_step, lay_starts
 from cortexrnn.numerics.lanes import N_LANES
-from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
+from cortexrnn.numerics.packed import add_rows
 
 TANH = Activation(kind="tanh")
+# Fields of the tape that hold states, and of what is carried to them.
+STATES, CARRIED = ("hidden",), ("carried",)
 
 
 class VanillaWeights(NamedTuple):
@@ -42,28 +44,27 @@ class VanillaWeights(NamedTuple):
         Recurrent weights.
     input_bias, hidden_bias : ndarray, shape (n_hidden,)
         Biases of the two products.
-    start : ndarray, shape (n_hidden,)
-        State before the first step.
+    norm_gain : ndarray, shape (n_hidden,) or (0,)
+        Gain of the layer norm; empty without one.
+    start : ndarray, shape (n_groups, n_hidden)
+        State before the first step, a row for every group of trials.
     """
 
     input: np.ndarray
     hidden: np.ndarray
     input_bias: np.ndarray
     hidden_bias: np.ndarray
+    norm_gain: np.ndarray
     start: np.ndarray
 
 
 class VanillaPacked(NamedTuple):
-    """Weights packed for products, once for all tiles of a step of the optimiser, and the activation.
+    """Weights packed for products, as in `PackedCell`, and the activation.
 
     Attributes
     ----------
-    input, hidden : ndarray
-        From `pack_rows`.
-    input_t, hidden_t : ndarray
-        Of the transposed weights, for the way back.
-    bias : ndarray, shape (padded,)
-        Sum of the biases in every lane.
+    input, hidden, input_t, hidden_t, bias, norm_gain : ndarray
+        The bias is the sum of the two.
     code : int
         `Activation.code`.
     gain, threshold, exponent : float
@@ -75,6 +76,7 @@ class VanillaPacked(NamedTuple):
     input_t: np.ndarray
     hidden_t: np.ndarray
     bias: np.ndarray
+    norm_gain: np.ndarray
     code: int
     gain: float
     threshold: float
@@ -93,34 +95,28 @@ class VanillaTape(NamedTuple):
     carried : ndarray, shape (n_hidden * N_LANES,)
         Derivatives with respect to the state: before an adjoint sweep those that later steps pass to the last
         one, after it those of entry 0.
-    outer : OuterSums
-        Of the derivatives with states and inputs.
+    products : ProductTape
     """
 
     arguments: np.ndarray
     hidden: np.ndarray
     carried: np.ndarray
-    outer: OuterSums
+    products: ProductTape
 
 
 def draw_vanilla(
-    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32
-) -> VanillaWeights:
-    """Draw initial weights; see `cortexrnn.cells.initial`. The start state is zero."""
-    drawn = draw_arrays(1, n_inputs, n_hidden, seed=seed, initial=initial)
-    return VanillaWeights(*(values.astype(dtype) for values in drawn.values()), start=np.zeros(n_hidden, dtype))
+    n_inputs: int, n_hidden: int, *, seed: int, initial: Initial = UNIFORM, dtype: type = np.float32,
+    norm: bool = False,
+) -> VanillaWeights:  # fmt: skip
+    """Draw initial weights, with layer norm or without; see `cortexrnn.cells.initial`. The one start state is zero."""
+    drawn = draw_arrays(1, n_inputs, n_hidden, seed=seed, initial=initial, norm=norm)
+    return VanillaWeights(*(values.astype(dtype) for values in drawn.values()), start=np.zeros((1, n_hidden), dtype))
 
 
 def pack_vanilla_weights(weights: VanillaWeights, activation: Activation = TANH) -> VanillaPacked:
     """Pack the weights for the products of a sweep."""
-    bias = np.zeros(padded_rows(weights.start.size) * N_LANES, weights.start.dtype)
-    spread(weights.input_bias + weights.hidden_bias, bias)
     return VanillaPacked(
-        input=pack_rows(weights.input),
-        hidden=pack_rows(weights.hidden),
-        input_t=pack_rows(np.ascontiguousarray(weights.input.T)),
-        hidden_t=pack_rows(np.ascontiguousarray(weights.hidden.T)),
-        bias=bias,
+        *pack_cell(weights, weights.input, weights.input_bias + weights.hidden_bias),
         code=activation.code,
         gain=activation.gain,
         threshold=activation.threshold,
@@ -130,13 +126,12 @@ def pack_vanilla_weights(weights: VanillaWeights, activation: Activation = TANH)
 
 def empty_vanilla_tape(n_steps: int, weights: VanillaWeights) -> VanillaTape:
     """Allocate the tape of a tile; it can be used for any number of sweeps of this length."""
-    n_hidden, dtype = weights.start.size, weights.start.dtype
-    size = n_hidden * N_LANES
+    size, dtype = weights.start.shape[1] * N_LANES, weights.start.dtype
     return VanillaTape(
         arguments=np.zeros((n_steps, size), dtype),
         hidden=np.zeros((n_steps + 1, size), dtype),
         carried=np.zeros(size, dtype),
-        outer=empty_outer_sums(n_hidden, n_hidden + weights.input.shape[1], dtype),
+        products=empty_product_tape(n_steps, weights, 0),
     )
 
 
@@ -158,107 +153,103 @@ def vanilla_jacobian(
     ndarray, shape (n_hidden, n_hidden)
         Entry (i, j) is the derivative of unit i with respect to unit j.
     """
-    z = weights.input @ inputs + weights.input_bias + weights.hidden @ state + weights.hidden_bias
-    return activation.slope(z)[:, None] * weights.hidden
+    from_hidden, by_state = product_jacobian(state, weights)
+    z = weights.input @ inputs + weights.input_bias + from_hidden
+    return activation.slope(z)[:, None] * by_state
 
 
 @njit(cache=True, nogil=True)
-def vanilla_forward(inputs, weights, packed, tape):
-    """Run a tile forward from the start state.
+def vanilla_start(weights, group, tape):
+    """Lay the start state into entry 0 of the tape.
 
     Parameters
     ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     weights : VanillaWeights
-    packed : VanillaPacked
-        The same weights.
+    group : ndarray of int64, shape (N_LANES,)
+        Row of the start states for every trial.
     tape : VanillaTape
-        Filled.
     """
-    spread(weights.start, tape.hidden[0])
-    vanilla_forward_from(inputs, packed, tape)
+    lay_starts(weights.start, group, tape.hidden[0])
 
 
 @njit(cache=True, nogil=True)
-def vanilla_forward_from(inputs, packed, tape):
+def vanilla_forward(inputs, keep, packed, tape):
     """Run a tile forward from the state in entry 0 of the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        Variational dropout: the recurrent product sees ``keep * h``, entries 0 or ``1 / (1 - p)``; empty for none.
     packed : VanillaPacked
     tape : VanillaTape
         Filled but for entry 0.
     """
     size = tape.hidden.shape[1]
     arguments = np.empty_like(packed.bias)
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
     for t in range(inputs.shape[0]):
         arguments[:] = packed.bias
         if inputs.shape[1]:
             add_rows(arguments, packed.input, inputs[t])
-        add_rows(arguments, packed.hidden, tape.hidden[t])
+        if is_plain:
+            add_rows(arguments, packed.hidden, tape.hidden[t])
+        else:
+            add_recurrent(t, keep, packed, tape, arguments)
         activate(packed.code, packed.gain, packed.threshold, packed.exponent, arguments[:size], tape.hidden[t + 1])
 
 
 @njit(cache=True, nogil=True)
-def vanilla_backward(inputs, by_hidden, weights, packed, tape, gradient, truncation):
-    """Run the adjoint of `vanilla_forward` over the tape that it left.
+def vanilla_backward(inputs, by_hidden, keep, packed, tape, gradient, truncation):
+    """Run the adjoint of `vanilla_forward` over the tape that it left, from the carried derivatives in the tape.
 
     Parameters
     ----------
     inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
     by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
-        Derivative of the loss with respect to the state after every step, by its direct way only.
-    weights : VanillaWeights
-    packed : VanillaPacked
-    tape : VanillaTape
-        Its arguments become derivatives.
-    gradient : VanillaWeights
-        Added to, summed over the tile's trials.
-    truncation : int
-        Steps of a block: states pass its border, derivatives do not. 0 for none.
-    """
-    tape.carried[:] = 0
-    vanilla_backward_from(inputs, by_hidden, packed, tape, gradient, truncation)
-    add_lane_sums(tape.carried, gradient.start)
-
-
-@njit(cache=True, nogil=True)
-def vanilla_backward_from(inputs, by_hidden, packed, tape, gradient, truncation):
-    """Run the adjoint of `vanilla_forward_from`, from the carried derivatives in the tape.
-
-    Parameters
-    ----------
-    inputs : ndarray, shape (n_steps, n_inputs * N_LANES)
-    by_hidden : ndarray, shape (n_steps, n_hidden * N_LANES)
+        Derivative of the loss with respect to the state h after every step, by its direct way only.
+    keep : ndarray, shape (n_hidden * N_LANES,) or (0,)
+        As for `vanilla_forward`.
     packed : VanillaPacked
     tape : VanillaTape
         Its arguments become derivatives, its carried derivatives those of entry 0.
     gradient : VanillaWeights
-        Added to, but for the start state.
+        Added to, summed over the tile's trials, but for the start states.
     truncation : int
-        As for `vanilla_backward`.
+        Steps of a block: states pass its border, derivatives do not. 0 for none.
     """
-    n_steps, size = by_hidden.shape
-    tape.outer.sums[:] = 0
-    by_h = np.zeros(packed.hidden_t.shape[0] * packed.hidden_t.shape[2] * N_LANES, by_hidden.dtype)
-    by_h[:size] = tape.carried
+    by_h, outer = start_backward(packed, tape), tape.products.outer
+    is_plain = keep.size == 0 and packed.norm_gain.size == 0
     slope = np.empty_like(tape.carried)
-    for t in range(n_steps - 1, -1, -1):
+    for t in range(inputs.shape[0] - 1, -1, -1):
         slope_of_rate(packed.code, packed.gain, packed.threshold, packed.exponent, tape.hidden[t + 1], slope)
         _step_backward(by_hidden[t], by_h, slope, tape.arguments[t])
+        is_cut = t > 0 and truncation > 0 and t % truncation == 0
         by_h[:] = 0
-        if t == 0 or truncation == 0 or t % truncation != 0:
-            add_rows(by_h, packed.hidden_t, tape.arguments[t])
-        lay_step(tape.arguments[t], tape.hidden[t], inputs[t], t % CHUNK, tape.outer)
-        if t % CHUNK == 0:
-            add_chunk(min(CHUNK, n_steps - t), tape.outer)
-    tape.carried[:] = by_h[:size]
-    n_hidden, n_columns = size // N_LANES, (size + inputs.shape[1]) // N_LANES
-    take_sums(tape.outer, 0, 0, gradient.hidden)
-    take_sums(tape.outer, 0, n_hidden, gradient.input)
-    take_row_sums(tape.outer, 0, n_columns, gradient.input_bias)
-    take_row_sums(tape.outer, 0, n_columns, gradient.hidden_bias)
+        if is_plain:
+            if not is_cut:
+                add_rows(by_h, packed.hidden_t, tape.arguments[t])
+            add_step(t, tape.arguments[t], tape.hidden[t], inputs, outer)
+        else:
+            recurrent_backward(t, inputs, keep, packed, tape, by_h)
+        if is_cut:
+            by_h[:] = 0
+    end_backward(by_h, tape, gradient)
+
+
+@njit(cache=True, nogil=True)
+def vanilla_add_start(tape, group, gradient):
+    """Add the carried derivatives to those of the start states.
+
+    Parameters
+    ----------
+    tape : VanillaTape
+    group : ndarray of int64, shape (N_LANES,)
+        As for `vanilla_start`.
+    gradient : VanillaWeights
+        Added to.
+    """
+    add_start_sums(tape.carried, group, gradient.start)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

@@ -6,6 +6,7 @@ from cortexrnn.circuit.eigenvalues import plot_spectrum
 from cortexrnn.circuit.files import circuit_names, load_circuit, save_circuit
 from cortexrnn.circuit.laws import WeightLaw
 from cortexrnn.circuit.parts import Input, LowRank, Noise, Population, Projection, Ring
+from cortexrnn.circuit.recipes import dann_recipe, spectral_recipe
 from cortexrnn.circuit.sparse import SparseWeights, build_hashed, build_sparse
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.circuit.spectrum import Spectrum, predict_spectrum
@@ -29,8 +30,10 @@ __all__ = [
     "build_sparse",
     "build_weights",
     "circuit_names",
+    "dann_recipe",
     "load_circuit",
     "plot_spectrum",
     "predict_spectrum",
     "save_circuit",
+    "spectral_recipe",
 ]

@@ -36,6 +36,16 @@ def init_adam(n_weights: int, dtype: type = np.float32) -> AdamState:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def clip(gradient, max_norm):
+    """Give the norm of a gradient and the factor that brings it to at most `max_norm`."""
+    square = 0.0
+    for i in range(gradient.size):
+        square += float(gradient[i]) * float(gradient[i])
+    norm = np.sqrt(square)
+    return norm, 1.0 if norm <= max_norm else max_norm / norm
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def adam_step(weights, gradient, state, learning_rate, max_norm):
     """Take one step of Adam, in place.
 
@@ -55,13 +65,9 @@ def adam_step(weights, gradient, state, learning_rate, max_norm):
     float
         Norm of the gradient before clipping; not finite if the step was refused.
     """
-    square = 0.0
-    for i in range(gradient.size):
-        square += float(gradient[i]) * float(gradient[i])
-    norm = np.sqrt(square)
+    norm, scale = clip(gradient, max_norm)
     if not np.isfinite(norm):
         return norm
-    scale = 1.0 if norm <= max_norm else max_norm / norm
     state.n_steps[0] += 1
     n = state.n_steps[0]
     first_correction = 1.0 / (1.0 - _FIRST_DECAY**n)

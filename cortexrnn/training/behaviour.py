@@ -21,7 +21,8 @@ from cortexrnn.training.behaviour_fits import (
     fit_cumulative_gaussians,
     fit_diffusion_times,
 )
-from cortexrnn.training.tasks.contract import CROSS_ENTROPY, Batch, Task
+from cortexrnn.training.losses import CROSS_ENTROPY
+from cortexrnn.training.tasks.contract import Batch, Task
 
 LEVEL = 0.95
 _TAILS = (50.0 * (1.0 - LEVEL), 100.0 - 50.0 * (1.0 - LEVEL))

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from threadpoolctl import threadpool_limits
 
+from cortexrnn.errors import OptionError
 from cortexrnn.numerics.lanes import N_LANES
-from cortexrnn.numerics.packed import add_rows, pack_rows, padded_rows
-from cortexrnn.training.losses import CODES, tile_loss
-from cortexrnn.training.model import Model
+from cortexrnn.numerics.packed import padded_rows
+from cortexrnn.training.feedback import check_feedback, draw_fed, feed
+from cortexrnn.training.losses import CODES, tile_loss, wanted
+from cortexrnn.training.model import Core, Model, Omega
+from cortexrnn.training.output import Readout, pack_readout, read_out, read_out_backward
 from cortexrnn.training.penalties import Penalties, add_rate_penalties, alive
+from cortexrnn.training.tile import Tile, draw_keep, from_lanes, groups_of, lane_values, to_lanes
 
 if TYPE_CHECKING:
     from cortexrnn.training.tasks.contract import Batch
-
-# Steps whose read-out gradient is formed in one product.
-_CHUNK = 32
-
-
-class Readout(NamedTuple):
-    """The read-out, packed.
-
-    Attributes
-    ----------
-    forward, backward : ndarray
-        From `pack_rows`, of the matrix and of its transpose.
-    bias : ndarray, shape (n_outputs,)
-    """
-
-    forward: np.ndarray
-    backward: np.ndarray
-    bias: np.ndarray
-
 
 class Gradient(NamedTuple):
     """Loss, its gradient and what the network answered.
@@ -53,23 +39,30 @@ class Gradient(NamedTuple):
     outputs: np.ndarray
 
 
-def to_lanes(values: np.ndarray, dtype: np.dtype) -> list[np.ndarray]:
-    """Lay (n_trials, n_steps, n) out as tiles of (n_steps, n * N_LANES); a last tile is filled up with zeros."""
-    n_trials, n_steps, n = values.shape
-    n_tiles = -(-n_trials // N_LANES)
-    padded = np.zeros((n_tiles * N_LANES, n_steps, n), dtype)
-    padded[:n_trials] = values
-    return [
-        np.ascontiguousarray(padded[k * N_LANES : (k + 1) * N_LANES].transpose(1, 2, 0)).reshape(n_steps, -1)
-        for k in range(n_tiles)
-    ]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """How a batch is swept.
 
+    Attributes
+    ----------
+    noise_key : tuple
+        What noise, dropout and sampling of this batch are drawn for, a seed first.
+    wants_gradient : bool
+    dropout : float
+        Share of units that are silent to the others through a whole trial.
+    own : float
+        Probability that a step is fed the network's own last output where the batch feeds back the target: 0 is
+        teacher forcing, 1 free running, between them scheduled sampling (Bengio et al. 2015, arXiv:1506.03099).
+        Derivatives do not go through what was fed.
+    current : ndarray, shape (n_trials, n_steps, n_hidden), optional
+        Added to the current of every unit of a circuit.
+    """
 
-def wanted(batch: Batch, n_outputs: int) -> np.ndarray:
-    """Give what outputs are held against: targets, or 1 at the right class; (n_trials, n_steps, n_outputs)."""
-    if batch.labels is None:
-        return batch.targets
-    return (batch.labels[:, :, None] == np.arange(n_outputs)).astype(np.float32)
+    noise_key: tuple
+    wants_gradient: bool = True
+    dropout: float = 0.0
+    own: float = 0.0
+    current: np.ndarray | None = None
 
 
 class Trainer:
@@ -82,100 +75,134 @@ class Trainer:
         No number depends on it.
     penalties : Penalties, optional
         What is paid for beside errors.
+    segment_steps : int
+        Steps of which the tape is kept: trials are swept segment after segment, and swept again on the way back
+        (gradient checkpointing). 0 keeps whole trials.
+
+    Raises
+    ------
+    OptionError
+        If the network or a penalty needs whole trials.
     """
 
-    def __init__(self, model: Model, n_threads: int, penalties: Penalties | None = None):
+    def __init__(self, model: Model, n_threads: int, penalties: Penalties | None = None, segment_steps: int = 0):
         self.model = model
         self._penalties = penalties or Penalties()
         self._n_threads = n_threads
+        self._segment_steps = segment_steps
         self._rooms: dict[tuple[int, int], tuple[Any, np.ndarray]] = {}
+        if self._penalties.omega and not model.has_omega:
+            raise OptionError(
+                f"the penalty omega is not defined for {model.name!r}; it is for circuits and vanilla cells.",
+                hint="Gated cells keep derivatives alive by their gates: leave it out.",
+            )
+        if segment_steps:
+            _check_segments(model, self._penalties, segment_steps)
 
-    def run(self, batch: Batch, *, noise_key: tuple, wants_gradient: bool = True) -> Gradient:
+    def run(self, batch: Batch, sweep: Sweep) -> Gradient:
         """Give loss, gradient and outputs of a batch.
 
         Parameters
         ----------
         batch : Batch
             From a task.
-        noise_key : tuple
-            What the noise of this batch is drawn for, a seed first.
-        wants_gradient : bool
+        sweep : Sweep
 
         Returns
         -------
         Gradient
             The loss without penalties where no gradient is wanted.
+
+        Raises
+        ------
+        OptionError
+            If the batch, the network and the sweep do not fit.
         """
         model = self.model
-        weights, (readout, bias) = model.core_weights(), model.readout()
-        packed = model.pack(weights)
-        out = Readout(pack_rows(readout), pack_rows(np.ascontiguousarray(readout.T)), bias)
-        inputs = to_lanes(batch.inputs, model.dtype)
-        targets = to_lanes(wanted(batch, bias.size), model.dtype)
+        core, readout = self._packed()
+        tiles = self._tiles(batch, sweep)
+        targets = to_lanes(wanted(batch, model.n_outputs), model.dtype)
         masks = to_lanes(batch.mask[:, :, None] / batch.mask.sum(dtype=float), model.dtype)
-        penalties = self._penalties
-        if penalties.is_on_rates:
-            steps = to_lanes(alive(batch.length, batch.mask.shape[1])[:, :, None], model.dtype)
+        shares = to_lanes(alive(batch.length, batch.mask.shape[1])[:, :, None], model.dtype)
 
         def work(k: int) -> tuple[float, Any, tuple[np.ndarray, np.ndarray], np.ndarray]:
-            n_steps = len(inputs[k])
-            tape, by_hidden = self._room(k, n_steps, weights)
-            noise = model.noise(noise_key, range(k * N_LANES, (k + 1) * N_LANES), n_steps)
-            hidden = model.forward(inputs[k], noise, weights, packed, tape)
-            answers = np.zeros((n_steps, padded_rows(bias.size) * N_LANES), model.dtype)
-            read_out(hidden, out, answers)
+            tape, by_hidden = self._room(k, batch.mask.shape[1], core.weights)
+            tile = _TileSweep(model, (core, readout), tiles[k], tape, self._segment_steps)
+            answers = tile.forward()
             by_answers = np.empty_like(answers)
-            loss = tile_loss(CODES[batch.loss], answers, targets[k], masks[k], by_answers)
-            by_weights, by_readout = None, (np.zeros_like(readout), np.zeros_like(bias))
-            if wants_gradient:
-                read_out_backward(hidden, out, by_answers, by_hidden, *by_readout)
-                if penalties.is_on_rates:
-                    loss += add_rate_penalties(hidden, steps[k], penalties.l2_rates, penalties.smoothness, by_hidden)
-                by_steps = by_hidden[: n_steps * hidden.shape[1]].reshape(n_steps, -1)
-                by_weights = model.backward(inputs[k], by_steps, weights, packed, tape)
-            return loss, by_weights, by_readout, answers[:, : bias.size * N_LANES]
+            by_trial = np.empty(N_LANES)
+            tile_loss(CODES[batch.loss], answers, targets[k], masks[k], by_answers, by_trial)
+            loss = float(by_trial.sum())
+            if not sweep.wants_gradient:
+                return loss, None, (), answers[:, : model.n_outputs * N_LANES]
+            extra, by_weights, by_readout = tile.backward(by_answers, by_hidden, self._penalties, shares[k])
+            return loss + extra, by_weights, by_readout, answers[:, : model.n_outputs * N_LANES]
 
-        with threadpool_limits(1), ThreadPoolExecutor(min(self._n_threads, len(inputs))) as pool:
-            parts = list(pool.map(work, range(len(inputs))))
-        outputs = np.concatenate([part[3].reshape(-1, bias.size, N_LANES).transpose(2, 0, 1) for part in parts])
+        with threadpool_limits(1), ThreadPoolExecutor(min(self._n_threads, len(tiles))) as pool:
+            parts = list(pool.map(work, range(len(tiles))))
+        outputs = from_lanes([part[3] for part in parts], len(batch.inputs))
         loss = sum(part[0] for part in parts)
-        if not wants_gradient:
-            return Gradient(loss, np.empty(0), outputs[: len(batch.inputs)])
+        if not sweep.wants_gradient:
+            return Gradient(loss, np.empty(0), outputs)
+        weights, readout = core.weights, model.readout()[0]
         by_weights = type(weights)(*(sum(values) for values in zip(*(part[1] for part in parts), strict=True)))
         by_readout = tuple(sum(values) for values in zip(*(part[2] for part in parts), strict=True))
-        of_weights, by_penalty = penalties.of_weights(weights, readout)
+        of_weights, by_penalty = self._penalties.of_weights(weights, readout)
         for name, by in by_penalty.items():
             target = by_readout[0] if name == "readout" else getattr(by_weights, name)
             target += by
-        loss += of_weights
-        return Gradient(loss, model.pull_back(weights, by_weights, by_readout), outputs[: len(batch.inputs)])
+        return Gradient(loss + of_weights, model.pull_back(weights, by_weights, by_readout), outputs)
 
-    def hidden(self, batch: Batch, *, noise_key: tuple) -> np.ndarray:
-        """Give the hidden states after every step of a batch, shape (n_trials, n_steps, n_hidden).
+    def record(self, batch: Batch, sweep: Sweep) -> dict[str, np.ndarray]:
+        """Give by name what the network does in a batch, after every step.
 
         Parameters
         ----------
         batch : Batch
-        noise_key : tuple
-            As in `run`.
+        sweep : Sweep
 
         Returns
         -------
-        ndarray
+        dict of str to ndarray, shape (n_trials, n_steps, n)
+            ``rate``, and ``u`` and ``x`` of plastic synapses.
         """
-        model = self.model
-        weights = model.core_weights()
-        packed = model.pack(weights)
-        found = []
-        for k, inputs in enumerate(to_lanes(batch.inputs, model.dtype)):
-            tape, _ = self._room(k, len(inputs), weights)
-            noise = model.noise(noise_key, range(k * N_LANES, (k + 1) * N_LANES), len(inputs))
-            hidden = model.forward(inputs, noise, weights, packed, tape)
-            found.append(hidden[1:].reshape(len(inputs), -1, N_LANES).transpose(2, 0, 1).copy())
-        return np.concatenate(found)[: len(batch.inputs)]
+        model, (core, readout) = self.model, self._packed()
+        found: dict[str, list[np.ndarray]] = {}
+        for k, tile in enumerate(self._tiles(batch, sweep)):
+            tape, _ = self._room(k, batch.mask.shape[1], core.weights)
+            swept = _TileSweep(model, (core, readout), tile, tape, 0)
+            swept.forward()
+            for name, values in model.recorded(tape, swept.hidden).items():
+                found.setdefault(name, []).append(values[1:].copy())
+        return {name: from_lanes(tiles, len(batch.inputs)) for name, tiles in found.items()}
+
+    def _packed(self) -> tuple[Core, Readout]:
+        """Give core and read-out, packed."""
+        weights = self.model.core_weights()
+        return Core(weights, self.model.pack(weights)), pack_readout(*self.model.readout())
+
+    def _tiles(self, batch: Batch, sweep: Sweep) -> list[_Drawn]:
+        """Cut a batch into tiles and say what is drawn for each."""
+        model, key = self.model, sweep.noise_key
+        inputs = to_lanes(batch.inputs, model.dtype)
+        groups = lane_values(groups_of(batch, model.start_by, model.levels))
+        lengths = lane_values(batch.length)
+        currents: list = [None] * len(inputs) if sweep.current is None else to_lanes(sweep.current, model.dtype)
+        n_fed = batch.n_fed_back if sweep.own > 0.0 else 0
+        if n_fed:
+            check_feedback(batch, model.n_outputs, bool(model.per_step))
+        drawn = []
+        for k, values in enumerate(inputs):
+            trials = range(k * N_LANES, (k + 1) * N_LANES)
+            keep = draw_keep(key, trials, model.n_hidden, sweep.dropout, model.dtype)
+            tile = Tile(values.copy() if n_fed else values, np.empty((0, 0), model.dtype), keep, groups[k], lengths[k])
+            fed = draw_fed(key, trials, len(values), sweep.own, batch.n_primed) if n_fed else None
+            drawn.append(_Drawn(tile, model.noise(key, trials), currents[k], fed, batch.loss))
+        return drawn
 
     def _room(self, k: int, n_steps: int, weights: Any) -> tuple[Any, np.ndarray]:
         """Give the tape of a tile and room for the derivatives of its hidden states, made once for every length."""
+        n_steps = min(n_steps, self._segment_steps or n_steps)
         if (k, n_steps) not in self._rooms:
             # Products write whole blocks: the last step's reaches beyond the last row.
             extra = padded_rows(self.model.n_hidden) - self.model.n_hidden
@@ -184,71 +211,127 @@ class Trainer:
         return self._rooms[k, n_steps]
 
 
-@njit(cache=True, nogil=True)
-def read_out(rate, readout, outputs):
-    """Fill the outputs of every step from the rates after it.
+class _Drawn(NamedTuple):
+    """A tile, where its noise comes from, what else is added to its current, and which steps are fed their output."""
 
-    Parameters
-    ----------
-    rate : ndarray, shape (n_steps + 1, n_units * N_LANES)
-    readout : Readout
-    outputs : ndarray, shape (n_steps, padded)
-    """
-    for t in range(outputs.shape[0]):
-        outputs[t] = 0
-        for k in range(readout.bias.size):
-            for lane in range(N_LANES):
-                outputs[t, k * N_LANES + lane] = readout.bias[k]
-        add_rows(outputs[t], readout.forward, rate[t + 1])
+    tile: Tile
+    noise: Any
+    current: np.ndarray | None
+    fed: np.ndarray | None
+    loss: str
 
 
-@njit(cache=True, nogil=True)
-def read_out_backward(rate, readout, by_outputs, by_rate, by_readout, by_bias):
-    """Run the adjoint of `read_out`.
+class _TileSweep:
+    """The sweeps of one tile: forward over all segments, and back over them from the last to the first."""
 
-    Parameters
-    ----------
-    rate : ndarray, shape (n_steps + 1, n_units * N_LANES)
-    readout : Readout
-    by_outputs : ndarray, shape (n_steps, padded)
-    by_rate : ndarray, shape (at least n_steps * n_units * N_LANES,)
-        Filled, step after step, with room for a whole block behind the last.
-    by_readout, by_bias : ndarray, shape (n_outputs, n_units) and (n_outputs,)
-        Added to.
-    """
-    n_outputs = by_bias.size * N_LANES
-    size = rate.shape[1]
-    for t in range(by_outputs.shape[0]):
-        # What a block has beyond the step is zero, and the next step begins anew.
-        by_rate[t * size : (t + 1) * size] = 0
-        add_rows(by_rate[t * size :], readout.backward, by_outputs[t, :n_outputs])
-        for i in range(n_outputs):
-            by_bias[i // N_LANES] += by_outputs[t, i]
-    for first in range(0, by_outputs.shape[0], _CHUNK):
-        stop = min(first + _CHUNK, by_outputs.shape[0])
-        _add_outer_products(by_outputs[first:stop], rate[first + 1 : stop + 1], by_readout)
+    def __init__(self, model: Model, packed: tuple[Core, Readout], drawn: _Drawn, tape: Any, segment_steps: int):
+        self._model, (self._core, self._readout), self._drawn, self._tape = model, packed, drawn, tape
+        n_steps = len(drawn.tile.inputs)
+        size = segment_steps or n_steps
+        self._segments = [(first, min(first + size, n_steps)) for first in range(0, n_steps, size)]
+        # States and noise at the start of every segment but the first.
+        self._marks: list[tuple[list[np.ndarray], Any]] = []
+        self._noise = drawn.noise
+        self.hidden = np.empty((0, 0))
+
+    def forward(self) -> np.ndarray:
+        """Sweep forward; gives the outputs, (n_steps, padded)."""
+        model, readout = self._model, self._readout
+        answers = np.zeros((len(self._drawn.tile.inputs), padded_rows(readout.bias.size) * N_LANES), model.dtype)
+        model.start(self._drawn.tile, self._core.weights, self._tape)
+        for first, stop in self._segments:
+            if len(self._segments) > 1:
+                self._marks.append((self._states(0), copy.deepcopy(self._noise)))
+            tile, tape = self._part(first, stop)
+            if self._drawn.fed is None:
+                self.hidden = model.forward(tile, self._core, tape)
+                read_out(self.hidden, readout, answers[first:stop])
+            else:
+                self._forward_fed(tile, tape, answers, first)
+            if stop < len(answers):
+                self._lay(self._states(stop - first))
+        return answers
+
+    def backward(
+        self, by_answers: np.ndarray, by_hidden: np.ndarray, penalties: Penalties, share: np.ndarray
+    ) -> tuple[float, Any, tuple[np.ndarray, np.ndarray]]:
+        """Sweep back; gives the penalties of rates, and the derivatives of weights and of read-out and its bias."""
+        model, core, readout = self._model, self._core, self._readout
+        gradient = type(core.weights)(*(np.zeros_like(part) for part in core.weights))
+        by_readout = np.zeros((model.n_outputs, model.n_hidden), model.dtype), np.zeros_like(readout.bias)
+        for name in self._tape._fields:
+            if name.startswith("carried"):
+                getattr(self._tape, name)[...] = 0
+        extra = 0.0
+        for k, (first, stop) in reversed(list(enumerate(self._segments))):
+            if k < len(self._segments) - 1:
+                self._lay(self._marks[k][0])
+                self._noise = self._marks[k][1]
+                tile, tape = self._part(first, stop)
+                self.hidden = model.forward(tile, core, tape)
+            else:
+                tile, tape = self._last
+            read_out_backward(self.hidden, readout, by_answers[first:stop], by_hidden, *by_readout)
+            if penalties.is_on_rates:
+                factors = penalties.l2_rates, penalties.smoothness
+                extra += add_rate_penalties(self.hidden, share[first:stop], *factors, by_hidden)
+            by_steps = by_hidden[: (stop - first) * self.hidden.shape[1]].reshape(stop - first, -1)
+            extra += model.backward(tile, by_steps, core, tape, gradient, Omega(share[first:stop], penalties.omega))
+        model.add_start(self._drawn.tile, self._tape, gradient)
+        return extra, gradient, by_readout
+
+    def _part(self, first: int, stop: int) -> tuple[Tile, Any]:
+        """Give the inputs and the tape of a segment, its noise drawn; the same of the last one are kept."""
+        tape = self._tape if not self._model.per_step else self._model.part_of(self._tape, 0, stop - first)
+        self._last = self._drawn.tile.between(first, stop, self._current(first, stop)), tape
+        return self._last
+
+    def _current(self, first: int, stop: int) -> np.ndarray:
+        """Give noise and added current of a segment; the noise goes on from where it was."""
+        added = self._drawn.current
+        noise = None if self._noise is None else self._noise.block(stop - first)[:-1]
+        if added is None:
+            return np.empty((0, 0), self._model.dtype) if noise is None else noise
+        return added[first:stop] if noise is None else noise + added[first:stop]
+
+    def _forward_fed(self, tile: Tile, tape: Any, answers: np.ndarray, first: int) -> None:
+        """Sweep forward one step at a time, feeding back outputs where that was drawn."""
+        model, fed = self._model, self._drawn.fed
+        for t in range(len(tile.inputs)):
+            if first + t > 0:
+                feed(self._drawn.loss, answers[first + t - 1], fed[first + t], model.n_outputs, tile.inputs[t])
+            step = tile.between(t, t + 1, tile.current[t : t + 1])
+            hidden = model.forward(step, self._core, model.part_of(tape, t, t + 1))
+            read_out(hidden, self._readout, answers[first + t : first + t + 1])
+        self.hidden = getattr(tape, model.hidden_state)
+
+    def _states(self, entry: int) -> list[np.ndarray]:
+        """Copy the states at an entry of the tape."""
+        return [getattr(self._tape, name)[entry].copy() for name in self._model.states]
+
+    def _lay(self, states: list[np.ndarray]) -> None:
+        """Lay states into entry 0 of the tape."""
+        for name, values in zip(self._model.states, states, strict=True):
+            getattr(self._tape, name)[0] = values
 
 
-@njit(cache=True, nogil=True)
-def _add_outer_products(left, right, total):
-    """Add the sum over steps and lanes of ``outer(left, right)`` to `total`.
-
-    Parameters
-    ----------
-    left : ndarray, shape (n_steps, at least n_left * N_LANES)
-    right : ndarray, shape (n_steps, at least n_right * N_LANES)
-    total : ndarray, shape (n_left, n_right)
-    """
-    if total.size:
-        total += np.dot(_rows_of(left, total.shape[0]), _rows_of(right, total.shape[1]).T)
+def check_current(model: Model, current: np.ndarray) -> None:
+    """Refuse a current that no unit of the network can be given."""
+    if model.hidden_state != "rate":
+        raise OptionError(f"current is not valid for {model.name!r}: only the units of a circuit have a current.")
+    if current.ndim != 3 or current.shape[2] != model.n_hidden or not np.isfinite(current).all():
+        raise OptionError(
+            f"current has shape {current.shape}; expected finite numbers, (n_trials, n_steps, {model.n_hidden})."
+        )
 
 
-@njit(cache=True, nogil=True)
-def _rows_of(steps, n_rows):
-    """Give steps of lanes as a matrix with a row for every unit: (n_rows, n_steps * N_LANES)."""
-    out = np.empty((n_rows, steps.shape[0] * N_LANES), steps.dtype)
-    for i in range(n_rows):
-        for t in range(steps.shape[0]):
-            for lane in range(N_LANES):
-                out[i, t * N_LANES + lane] = steps[t, i * N_LANES + lane]
-    return out
+def _check_segments(model: Model, penalties: Penalties, segment_steps: int) -> None:
+    """Refuse what needs whole trials."""
+    reasons = {
+        "a bidirectional network": not model.per_step,
+        "truncation": model.truncation > 0,
+        "the penalty smoothness": penalties.smoothness > 0.0,
+    }
+    for what, applies in reasons.items():
+        if applies:
+            raise OptionError(f"segment_steps={segment_steps} is not valid: {what} needs whole trials.")

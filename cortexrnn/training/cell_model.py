@@ -1,4 +1,4 @@
-"""A vanilla, LSTM or GRU network whose weights are trained."""
+"""A vanilla, LSTM, GRU or neural-ODE network whose weights are trained."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import numpy as np
 
 from cortexrnn._checks import check_choice, check_count
 from cortexrnn.cells.initial import Initial
+from cortexrnn.cells.omega import vanilla_omega
 from cortexrnn.cells.recurrent import CELLS
-from cortexrnn.training.model import Model, check_sizes
+from cortexrnn.errors import OptionError
+from cortexrnn.training.model import Asked, Core, Model, Omega, check_sizes
+from cortexrnn.training.tile import Tile
+
+# Fields of a cell's tape, and of its products', that have an entry for every step.
+_PER_STEP = ("arguments", "normal", "scale")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,11 +25,19 @@ class CellNetwork:
 
     Attributes
     ----------
-    kind : {"vanilla", "lstm", "gru"}
+    kind : {"vanilla", "lstm", "gru", "ode"}
+        "ode" is for irregular samples; its first input is the gap to the sample before, see `cortexrnn.cells.ode`.
     n_hidden : int
-        Units.
+        Units, in each direction.
     initial : Initial
         How weights are drawn.
+    has_norm : bool
+        Whether the recurrent drive is normalised over units (layer norm); not for "ode".
+    is_bidirectional : bool
+        Whether a second network of the same kind reads every trial from its end, and the read-out sees both.
+    start_by : str
+        Column of the trial table: trials with different values there have start states of their own. Empty for one
+        that all share.
     truncation : int
         Steps after which gradients are cut; 0 for none.
 
@@ -36,12 +50,17 @@ class CellNetwork:
     kind: str = "gru"
     n_hidden: int = 64
     initial: Initial = field(default_factory=Initial)
+    has_norm: bool = False
+    is_bidirectional: bool = False
+    start_by: str = ""
     truncation: int = 0
 
     def __post_init__(self):
         check_choice("kind", self.kind, CELLS)
         object.__setattr__(self, "n_hidden", check_count("n_hidden", self.n_hidden))
         object.__setattr__(self, "truncation", check_count("truncation", self.truncation, at_least=0))
+        if self.has_norm and self.kind == "ode":
+            raise OptionError("has_norm=True is not valid for the kind 'ode'; expected a vanilla, LSTM or GRU network.")
 
 
 class CellModel(Model):
@@ -50,21 +69,23 @@ class CellModel(Model):
     Parameters
     ----------
     network : CellNetwork
-    sizes : tuple of int
-        Number of inputs and of outputs.
+    asked : Asked
     seed : int
     dtype : numpy float type
     """
 
-    def __init__(self, network: CellNetwork, sizes: tuple[int, int], *, seed: int, dtype: type):
+    def __init__(self, network: CellNetwork, asked: Asked, *, seed: int, dtype: type):
         self.network, self.name = network, network.kind
+        self.start_by, self.levels, self.truncation = network.start_by, asked.levels, network.truncation
         self._cell = CELLS[network.kind]
-        n_inputs, n_hidden, n_outputs = check_sizes(sizes[0], network.n_hidden, sizes[1])
-        drawn = self._cell.draw(n_inputs, n_hidden, seed=seed, initial=network.initial, dtype=dtype)
+        n_hidden = network.n_hidden * (2 if network.is_bidirectional else 1)
+        n_inputs, n_hidden, n_outputs = check_sizes(asked.n_inputs, n_hidden, asked.n_outputs)
         super().__init__(
-            drawn._asdict(), (n_inputs, n_hidden, n_outputs), readout_gain=1.0, reads=np.ones(n_hidden), seed=seed,
-            dtype=dtype,
+            self._drawn(n_inputs, seed, dtype)._asdict(), (n_inputs, n_hidden, n_outputs), readout_gain=1.0,
+            reads=np.ones(n_hidden), seed=seed, dtype=dtype,
         )  # fmt: skip
+        self.states, self.per_step = self._cell.states, _PER_STEP
+        self.has_omega = network.kind == "vanilla"
 
     def identity(self) -> dict[str, str]:
         """Say which network this is."""
@@ -73,7 +94,7 @@ class CellModel(Model):
     def core_weights(self) -> Any:
         """Give the cell's weights."""
         raw = self.parts(self.theta)
-        return self._cell.weights(*(raw[name].copy() for name in self._cell.weights._fields))
+        return self._fields()(*(raw[name].copy() for name in self._fields()._fields))
 
     def pull_back_core(self, weights: Any, by_weights: Any, views: dict[str, np.ndarray]) -> None:
         """Fill in the derivatives of the parameters, which are the weights."""
@@ -88,21 +109,49 @@ class CellModel(Model):
         """Allocate the tape of a tile."""
         return self._cell.empty_tape(n_steps, weights)
 
-    def noise(self, key: tuple, trials: range, n_steps: int) -> np.ndarray:
-        """Give nothing: these cells have no noise of their own."""
-        return np.empty((0, 0), self.dtype)
+    def start(self, tile: Tile, weights: Any, tape: Any) -> None:
+        """Lay the start states."""
+        self._cell.start(weights, tile.group, tape)
 
-    def forward(self, inputs: np.ndarray, noise: np.ndarray, weights: Any, packed: Any, tape: Any) -> np.ndarray:
+    def forward(self, tile: Tile, core: Core, tape: Any) -> np.ndarray:
         """Sweep a tile forward; gives the hidden states."""
-        self._cell.forward(inputs, weights, packed, tape)
+        self._cell.forward(tile.inputs, tile.keep, core.packed, tape)
         return tape.hidden
 
-    def backward(self, inputs: np.ndarray, by_hidden: np.ndarray, weights: Any, packed: Any, tape: Any) -> Any:
-        """Sweep a tile back; gives the derivatives of the weights."""
-        gradient = self._cell.weights(*(np.zeros_like(part) for part in weights))
-        self._cell.backward(inputs, by_hidden, weights, packed, tape, gradient, self.network.truncation)
-        return gradient
+    def backward(
+        self, tile: Tile, by_hidden: np.ndarray, core: Core, tape: Any, gradient: Any, omega: Omega
+    ) -> float:
+        """Sweep a tile back; adds the derivatives of the weights."""
+        later = tape.carried.copy()
+        self._cell.backward(tile.inputs, by_hidden, tile.keep, core.packed, tape, gradient, self.truncation)
+        if omega.factor == 0.0:
+            return 0.0
+        return vanilla_omega(by_hidden, later, tile.keep, core.packed, tape, *omega, gradient, self.truncation)
+
+    def add_start(self, tile: Tile, tape: Any, gradient: Any) -> None:
+        """Add the derivatives of the start states."""
+        self._cell.add_start(tape, tile.group, gradient)
 
     def matrix(self) -> np.ndarray:
         """Give the recurrent weights, gates stacked."""
         return self.core_weights().hidden
+
+    def _fields(self) -> type:
+        """Give the type of the core's weights."""
+        return self._cell.weights
+
+    def _drawn(self, n_inputs: int, seed: int, dtype: type) -> Any:
+        """Draw the core's weights."""
+        network = self.network
+        options = {"norm": True} if network.has_norm else {}
+        drawn = self._cell.draw(
+            n_inputs, network.n_hidden, seed=seed, initial=network.initial, dtype=dtype, **options
+        )
+        n_groups = max(1, len(self.levels))
+        starts = {name: np.repeat(getattr(drawn, name), n_groups, axis=0) for name in _starts(drawn)}
+        return drawn._replace(**starts)
+
+
+def _starts(weights: Any) -> list[str]:
+    """Give the names of the start states."""
+    return [name for name in weights._fields if name.startswith("start")]

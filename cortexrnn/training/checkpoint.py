@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.files import atomic_write, read_bytes
-from cortexrnn.training.adam import AdamState
+from cortexrnn.training.optimisers import State
 
 FORMAT = 1
 
@@ -21,14 +21,15 @@ class Checkpoint(NamedTuple):
     Attributes
     ----------
     theta : ndarray, shape (n_parameters,)
-    adam : AdamState
+    state : State
+        Of the optimiser.
     step : int
     rows : ndarray, shape (n_looks, n_columns)
         The history so far.
     """
 
     theta: np.ndarray
-    adam: AdamState
+    state: State
     step: int
     rows: np.ndarray
 
@@ -98,16 +99,14 @@ def save_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint, identity: d
     """Write a checkpoint, atomically; parameters as in `load_checkpoint`."""
     arrays = {
         "theta": checkpoint.theta,
-        "first": checkpoint.adam.first,
-        "second": checkpoint.adam.second,
-        "n_adam": checkpoint.adam.n_steps,
+        **{f"state {name}": part for name, part in checkpoint.state._asdict().items()},
         "step": np.array([checkpoint.step]),
         "rows": checkpoint.rows,
     }
     save_arrays(path, arrays, {"kind": "checkpoint", **identity})
 
 
-def load_checkpoint(path: str | os.PathLike, identity: dict[str, str]) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike, identity: dict[str, str], state: type[State]) -> Checkpoint:
     """Read a checkpoint.
 
     Parameters
@@ -115,6 +114,8 @@ def load_checkpoint(path: str | os.PathLike, identity: dict[str, str]) -> Checkp
     path : path
     identity : dict of str to str
         What the training is: circuit, task, seed, options.
+    state : type
+        Of the optimiser's state.
 
     Returns
     -------
@@ -136,7 +137,7 @@ def load_checkpoint(path: str | os.PathLike, identity: dict[str, str]) -> Checkp
             hint="Choose another folder, or delete this one.",
         )
     try:
-        adam = AdamState(*(np.array(arrays[name]) for name in ("first", "second", "n_adam")))
-        return Checkpoint(arrays["theta"], adam, int(arrays["step"][0]), arrays["rows"])
+        found = state(*(np.array(arrays[f"state {name}"]) for name in state._fields))
+        return Checkpoint(arrays["theta"], found, int(arrays["step"][0]), arrays["rows"])
     except KeyError as error:
         raise DataError(f"the file has no {error}.", where=os.fspath(path)) from error

@@ -7,24 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortexrnn._checks import check_count
-from cortexrnn.cells.rate import (
+from cortexrnn.cells.omega import rate_omega
+from cortexrnn.cells.rate import rate_add_start, rate_backward, rate_forward, rate_start
+from cortexrnn.cells.rate_parts import (
     CURRENT,
     RATE,
+    STATES,
     RatePacked,
     RateTape,
     RateUnits,
     RateWeights,
     empty_rate_tape,
     pack_rate_weights,
-    rate_backward,
-    rate_forward,
 )
 from cortexrnn.circuit.build import build_weights
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
 from cortexrnn.errors import OptionError
-from cortexrnn.training.dale import Dale
-from cortexrnn.training.model import Model, check_sizes, draw
+from cortexrnn.training.dale import parametrise
+from cortexrnn.training.model import Asked, Core, Model, Omega, check_sizes, draw
+from cortexrnn.training.tile import Tile
 
 FIELDS = (*RateWeights._fields, "readout", "readout_bias")
 DEFAULT_TRAINS = ("recurrent", "input", "bias", "start", "readout", "readout_bias")
@@ -36,8 +38,11 @@ class Trainable:
 
     Attributes
     ----------
-    dale : {"relu", "abs", "exp", "softplus", "projected"}
+    dale : {"relu", "abs", "exp", "softplus", "projected", "dann"}
         How a parameter becomes a weight of its population's sign; see `cortexrnn.training.dale`.
+    balance : {"", "rows"}
+        ``rows``: at the start and after every step excitation and inhibition of every row are scaled so that the row
+        sums to zero, signs and zeros kept (see `cortexrnn.circuit.balance_rows`).
     trains : tuple of str
         Which of recurrent, input, bias, tau_s, start, U, tau_f_s, tau_d_s, readout and readout_bias move.
     input_gain, readout_gain : float
@@ -46,6 +51,9 @@ class Trainable:
         Populations that the read-out sees; empty for the excitatory and mixed ones.
     truncation : int
         Steps of a block beyond which gradients are cut (truncated backpropagation); 0 for none.
+    start_by : str
+        Column of the trial table: trials with different values there have start states of their own. Empty for one
+        that all share.
 
     Raises
     ------
@@ -54,11 +62,13 @@ class Trainable:
     """
 
     dale: str = "relu"
+    balance: str = ""
     trains: tuple[str, ...] = DEFAULT_TRAINS
     input_gain: float = 1.0
     readout_gain: float = 1.0
     reads: tuple[str, ...] = ()
     truncation: int = 0
+    start_by: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "truncation", check_count("truncation", self.truncation, at_least=0))
@@ -73,9 +83,7 @@ class CircuitModel(Model):
     Parameters
     ----------
     circuit : Circuit
-    sizes : tuple of int
-        Number of inputs and of outputs.
-    dt_s : float
+    asked : Asked
     trainable : Trainable
     seed : int
         Of the input and read-out weights at the start; the recurrent ones are the circuit's.
@@ -87,23 +95,27 @@ class CircuitModel(Model):
         What does not change.
     """
 
-    def __init__(
-        self, circuit: Circuit, sizes: tuple[int, int], dt_s: float, trainable: Trainable, *, seed: int, dtype: type
-    ):
+    states, per_step, hidden_state = STATES, ("drive", "sent"), "rate"
+    has_omega = True
+
+    def __init__(self, circuit: Circuit, asked: Asked, trainable: Trainable, *, seed: int, dtype: type):
         self.circuit, self.trainable, self.name = circuit, trainable, circuit.name
-        n_inputs, n_hidden, n_outputs = check_sizes(sizes[0], circuit.size, sizes[1])
+        self.start_by, self.levels, self.truncation = trainable.start_by, asked.levels, trainable.truncation
+        n_inputs, n_hidden, n_outputs = check_sizes(asked.n_inputs, circuit.size, asked.n_outputs)
         matrix, static, plastic = _sources(circuit)
-        self.units = _units(circuit, static, plastic, dt_s)
-        signs = circuit.signs[np.concatenate([static, [unit for _, unit in plastic]]).astype(int)]
-        self._dale = Dale(trainable.dale, signs, matrix != 0.0)
+        self.units = _units(circuit, static, plastic, asked.dt_s)
+        self._dale = parametrise(
+            trainable.dale, trainable.balance, circuit.signs, self.units.static_unit, self.units.plastic_unit,
+            matrix != 0.0,
+        )  # fmt: skip
         laws = [circuit.plasticity[name] for name, _ in plastic]
         core = {
-            "recurrent": self._dale.parameters(matrix),
+            "recurrent": self._dale.start(matrix),
             "input": draw(seed, "input", (n_hidden, n_inputs), trainable.input_gain),
             "bias": circuit.bias,
             # Time constants and utilisations move on scales on which they cannot leave their range.
             "tau_s": np.log(circuit.tau_s),
-            "start": np.zeros(n_hidden),
+            "start": np.zeros((max(1, len(asked.levels)), n_hidden)),
             "U": np.array([_logit(min(law.U, 1.0 - 1e-6)) for law in laws]),
             "tau_f_s": np.array([np.log(law.tau_f_s) if law.tau_f_s else -np.inf for law in laws]),
             "tau_d_s": np.array([np.log(law.tau_d_s) for law in laws]),
@@ -125,6 +137,11 @@ class CircuitModel(Model):
         return self.circuit.signs
 
     @property
+    def senders(self) -> np.ndarray:
+        """Units that send through the plastic sources."""
+        return self.units.plastic_unit
+
+    @property
     def populations(self) -> np.ndarray:
         """Names of the units' populations."""
         return np.array([population.name for population in self.circuit.populations])[self.circuit.population_of]
@@ -133,7 +150,7 @@ class CircuitModel(Model):
         """Give the cell's weights."""
         raw = self.parts(self.theta)
         return RateWeights(
-            recurrent=self._dale.weights(raw["recurrent"]),
+            recurrent=self._dale.effective(raw["recurrent"]),
             input=raw["input"].copy(),
             bias=raw["bias"].copy(),
             tau_s=np.exp(raw["tau_s"]),
@@ -154,8 +171,9 @@ class CircuitModel(Model):
         views["U"][:] = by_weights.U * weights.U * (1.0 - weights.U)
 
     def project(self) -> None:
-        """Put the weights back to their signs where the parametrisation asks for it."""
-        self._dale.project(self.parts(self.theta)["recurrent"])
+        """Put the weights back to their signs and balance where the parametrisation asks for it."""
+        if "recurrent" in self.trainable.trains:
+            self._dale.project(self.parts(self.theta)["recurrent"])
 
     def pack(self, weights: RateWeights) -> RatePacked:
         """Pack the weights for the products of a sweep."""
@@ -165,34 +183,42 @@ class CircuitModel(Model):
         """Allocate the tape of a tile."""
         return empty_rate_tape(n_steps, weights)
 
-    def noise(self, key: tuple, trials: range, n_steps: int) -> np.ndarray:
-        """Draw the current noise of a tile, (n_steps, n_units * N_LANES), or nothing."""
+    def noise(self, key: tuple, trials: range) -> OrnsteinUhlenbeck | None:
+        """Give the current noise of a tile."""
         noise = self.circuit.noise
         if noise is None or noise.sigma == 0.0:
-            return np.empty((0, 0), self.dtype)
-        source = OrnsteinUhlenbeck(
-            noise, self.n_hidden, self.units.dt_s, key=key, trials=trials, dtype=self.dtype
-        )
-        return source.block(n_steps)[:-1]
+            return None
+        return OrnsteinUhlenbeck(noise, self.n_hidden, self.units.dt_s, key=key, trials=trials, dtype=self.dtype)
 
-    def forward(
-        self, inputs: np.ndarray, noise: np.ndarray, weights: RateWeights, packed: RatePacked, tape: RateTape
-    ) -> np.ndarray:
+    def start(self, tile: Tile, weights: RateWeights, tape: RateTape) -> None:
+        """Lay the start states."""
+        rate_start(self.units, weights, tile.group, tape)
+
+    def forward(self, tile: Tile, core: Core, tape: RateTape) -> np.ndarray:
         """Sweep a tile forward; gives the rates."""
-        rate_forward(inputs, noise, self.units, weights, packed, tape)
+        rate_forward(tile.inputs, tile.current, tile.keep, self.units, *core, tape)
         return tape.rate
 
     def backward(
-        self, inputs: np.ndarray, by_hidden: np.ndarray, weights: RateWeights, packed: RatePacked, tape: RateTape
-    ) -> RateWeights:
-        """Sweep a tile back; gives the derivatives of the weights."""
-        gradient = RateWeights(*(np.zeros_like(part) for part in weights))
-        rate_backward(inputs, by_hidden, self.units, weights, packed, tape, gradient, self.trainable.truncation)
-        return gradient
+        self, tile: Tile, by_hidden: np.ndarray, core: Core, tape: RateTape, gradient: RateWeights, omega: Omega
+    ) -> float:
+        """Sweep a tile back; adds the derivatives of the weights."""
+        rate_backward(tile.inputs, by_hidden, tile.keep, self.units, *core, tape, gradient, self.truncation)
+        if omega.factor == 0.0:
+            return 0.0
+        return rate_omega(tile.keep, self.units, *core, tape, omega.share, omega.factor, gradient)
+
+    def add_start(self, tile: Tile, tape: RateTape, gradient: RateWeights) -> None:
+        """Add the derivatives of the start states."""
+        rate_add_start(tape, tile.group, gradient)
+
+    def recorded(self, tape: RateTape, hidden: np.ndarray) -> dict[str, np.ndarray]:
+        """Give rates and the states of plastic synapses."""
+        return {"rate": hidden} | ({"u": tape.u, "x": tape.x} if self.units.plastic_unit.size else {})
 
     def matrix(self) -> np.ndarray:
-        """Give the recurrent weights, all synapses of a pair together."""
-        recurrent = self.core_weights().recurrent
+        """Give the recurrent weights that are wired, all synapses of a pair together."""
+        recurrent = self._dale.weights(self.parts(self.theta)["recurrent"])
         total = np.zeros((self.n_hidden, self.n_hidden), self.dtype)
         for k, unit in enumerate(np.concatenate([self.units.static_unit, self.units.plastic_unit])):
             total[:, unit] += recurrent[:, k]

@@ -3,12 +3,54 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cortexrnn._checks import check_count
+from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
 from cortexrnn.numerics.streams import stream
+from cortexrnn.training.tile import Tile
+
+
+class Asked(NamedTuple):
+    """What a task asks of a network.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs : int
+    dt_s : float
+        Time step.
+    levels : tuple
+        Values of the column that start states differ by; empty where all trials start alike.
+    """
+
+    n_inputs: int
+    n_outputs: int
+    dt_s: float = 1.0
+    levels: tuple = ()
+
+
+class Core(NamedTuple):
+    """The weights of a network's core, and the same packed for the products of a sweep."""
+
+    weights: Any
+    packed: Any
+
+
+class Omega(NamedTuple):
+    """What is paid for errors that shrink or grow on their way back (`cortexrnn.cells.omega`).
+
+    Attributes
+    ----------
+    share : ndarray, shape (n_steps, N_LANES)
+        Weight of every step; sums to 1 over the batch.
+    factor : float
+        0 where nothing is paid.
+    """
+
+    share: np.ndarray
+    factor: float
 
 
 class Model(abc.ABC):
@@ -34,9 +76,28 @@ class Model(abc.ABC):
         The parameters; changed in place by an optimiser.
     moves : ndarray of bool, shape (n_parameters,)
         Which of them are trained; all at first.
+    states : tuple of str
+        Fields of a tape that have an entry before the first step.
+    per_step : tuple of str
+        Fields of a tape that have an entry for every step; empty for a network that cannot be cut in time.
+    hidden_state : str
+        Field of a tape that the read-out sees.
+    has_omega : bool
+        Whether Pascanu's regulariser is defined for it.
+    truncation : int
+        Steps after which gradients are cut; 0 for none.
+    start_by, levels : str and tuple
+        Column of the trial table, and its values, that start states differ by; empty where all trials start alike.
     """
 
     name: str
+    states: tuple[str, ...] = ()
+    per_step: tuple[str, ...] = ()
+    hidden_state: str = "hidden"
+    has_omega: bool = False
+    truncation: int = 0
+    start_by: str = ""
+    levels: tuple = ()
 
     def __init__(
         self, core: dict[str, np.ndarray], sizes: tuple[int, int, int], *, readout_gain: float, reads: np.ndarray,
@@ -70,19 +131,36 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def empty_tape(self, n_steps: int, weights: Any) -> Any:
-        """Allocate the tape of a tile."""
+        """Allocate the tape of a tile, a NamedTuple."""
 
     @abc.abstractmethod
-    def noise(self, key: tuple, trials: range, n_steps: int) -> np.ndarray:
-        """Draw the noise of a tile; empty without noise."""
+    def start(self, tile: Tile, weights: Any, tape: Any) -> None:
+        """Lay the start states into entry 0 of the tape."""
 
     @abc.abstractmethod
-    def forward(self, inputs: np.ndarray, noise: np.ndarray, weights: Any, packed: Any, tape: Any) -> np.ndarray:
-        """Sweep a tile forward; gives the hidden states, (n_steps + 1, n_hidden * N_LANES)."""
+    def forward(self, tile: Tile, core: Core, tape: Any) -> np.ndarray:
+        """Sweep a tile forward from entry 0 of the tape; gives the hidden states, (n_steps + 1, n_hidden * N_LANES)."""
 
     @abc.abstractmethod
-    def backward(self, inputs: np.ndarray, by_hidden: np.ndarray, weights: Any, packed: Any, tape: Any) -> Any:
-        """Sweep a tile back; gives the derivatives of the weights."""
+    def backward(
+        self, tile: Tile, by_hidden: np.ndarray, core: Core, tape: Any, gradient: Any, omega: Omega
+    ) -> float:
+        """Sweep a tile back from the carried derivatives in the tape.
+
+        Adds to the gradient of the weights, and gives the term of Pascanu's regulariser.
+        """
+
+    @abc.abstractmethod
+    def add_start(self, tile: Tile, tape: Any, gradient: Any) -> None:
+        """Add the derivatives that arrived at entry 0 to the gradient of the start states."""
+
+    def noise(self, key: tuple, trials: range) -> OrnsteinUhlenbeck | None:
+        """Give the noise of a tile; none for a network without."""
+        return None
+
+    def recorded(self, tape: Any, hidden: np.ndarray) -> dict[str, np.ndarray]:
+        """Give by name what of a tape is worth keeping, each (n_steps + 1, n * N_LANES)."""
+        return {"rate": hidden}
 
     @abc.abstractmethod
     def matrix(self) -> np.ndarray:
@@ -101,6 +179,18 @@ class Model(abc.ABC):
     def project(self) -> None:
         """Put parameters back to where they may be, after a step of the optimiser."""
         return None
+
+    def part_of(self, tape: Any, first: int, stop: int) -> Any:
+        """Give a view of the steps from `first` to before `stop` of a tape."""
+        cut = {}
+        for name, part in tape._asdict().items():
+            if name in self.states:
+                cut[name] = part[first : stop + 1]
+            elif name in self.per_step:
+                cut[name] = part[first:stop]
+            elif name == "products":
+                cut[name] = self.part_of(part, first, stop)
+        return tape._replace(**cut)
 
     def parts(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Give views of a flat array by name."""

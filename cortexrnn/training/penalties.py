@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from cortexrnn.errors import OptionError
 from cortexrnn.numerics.lanes import N_LANES
 
-# Fields of a core's weights that are matrices of connections.
-_CONNECTIONS = ("recurrent", "hidden", "input")
+# Fields of a core's weights that are matrices of connections; "back" is a bidirectional network's way back.
+_STACKED = ("hidden", "hidden_back")
+_CONNECTIONS = ("recurrent", *_STACKED, "input", "input_back")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,25 +28,37 @@ class Penalties:
         Of the mean square of the hidden rates over units and the steps of the trials: a metabolic cost.
     smoothness : float
         Of the mean square of their change from step to step.
+    omega : float
+        Of the mean over steps and trials of ``(|J' e| / |e| - 1)^2``, the term against vanishing gradients of Pascanu,
+        Mikolov and Bengio (2013); see `cortexrnn.cells.omega`. For circuits and vanilla cells. Song et al. (2016)
+        train with 2.
     l2_weights, l1_weights : float
         Of the sum of squares, and of absolute values, of recurrent, input and read-out weights.
+    spectral : float
+        Of ``max(0, s - spectral_cap)^2``, with s the largest singular value of the recurrent weights, of every gate
+        by itself. In a circuit they are the matrix that acts on the sources.
+    spectral_cap : float
+        Singular value up to which nothing is paid.
 
     Raises
     ------
     OptionError
-        If a factor is negative or not finite.
+        If a factor or the cap is negative or not finite.
     """
 
     l2_rates: float = 0.0
     smoothness: float = 0.0
+    omega: float = 0.0
     l2_weights: float = 0.0
     l1_weights: float = 0.0
+    spectral: float = 0.0
+    spectral_cap: float = 1.0
 
     def __post_init__(self):
         for entry in fields(self):
             value = getattr(self, entry.name)
             if not 0.0 <= value < float("inf"):
-                raise OptionError(f"{entry.name}={value!r} is not valid; expected a finite factor of at least 0.")
+                raise OptionError(f"{entry.name}={value!r} is not valid; expected a finite number of at least 0.")
 
     @property
     def is_on_rates(self) -> bool:
@@ -65,15 +80,47 @@ class Penalties:
         derivatives : dict of str to ndarray
             Empty where no weight is penalised.
         """
-        if not (self.l2_weights or self.l1_weights):
-            return 0.0, {}
         named = {name: part for name, part in weights._asdict().items() if name in _CONNECTIONS} | {"readout": readout}
-        loss = sum(
-            self.l2_weights * float((part**2).sum(dtype=float)) + self.l1_weights * float(np.abs(part).sum(dtype=float))
-            for part in named.values()
-        )
-        by = {name: 2.0 * self.l2_weights * part + self.l1_weights * np.sign(part) for name, part in named.items()}
+        loss, by = 0.0, {}
+        if self.l2_weights or self.l1_weights:
+            for name, part in named.items():
+                loss += self.l2_weights * float((part**2).sum(dtype=float))
+                loss += self.l1_weights * float(np.abs(part).sum(dtype=float))
+                by[name] = 2.0 * self.l2_weights * part + self.l1_weights * np.sign(part)
+        if self.spectral:
+            for name in ("recurrent", *_STACKED):
+                if name in named:
+                    excess, slope = _spectral_excess(_gates(name, named[name]), self.spectral_cap)
+                    loss += self.spectral * excess
+                    by[name] = by.get(name, 0.0) + self.spectral * slope.reshape(named[name].shape)
         return loss, by
+
+
+def _gates(name: str, matrix: np.ndarray) -> np.ndarray:
+    """Give recurrent weights gate by gate, (n_gates, n_units, n_sources)."""
+    # A circuit's matrix is one, also where it has a multiple of its sources as rows.
+    return matrix.reshape(-1, matrix.shape[1], matrix.shape[1]) if name in _STACKED else matrix[None]
+
+
+def _spectral_excess(gates: np.ndarray, cap: float) -> tuple[float, np.ndarray]:
+    """Give the sum over gates of ``max(0, s - cap)^2`` and its derivatives; those of s are ``u v'``."""
+    total, slopes = 0.0, np.zeros_like(gates)
+    if not gates.size:
+        return total, slopes
+    if not np.isfinite(gates).all():
+        # Left to the check of the loss, which names the parameter.
+        return float("nan"), slopes
+    last = gates.shape[2] - 1
+    # On one thread: the bits must not depend on how many there are.
+    with threadpool_limits(1):
+        for gate, slope in zip(gates.astype(float), slopes, strict=True):
+            v = eigh(gate.T @ gate, subset_by_index=[last, last])[1][:, 0]
+            image = gate @ v
+            size = float(np.linalg.norm(image))
+            if size > cap:
+                total += (size - cap) ** 2
+                slope[:] = np.outer(2.0 * (size - cap) / size * image, v)
+    return total, slopes
 
 
 def alive(length: np.ndarray, n_steps: int) -> np.ndarray:

@@ -13,10 +13,10 @@ from cortexrnn.circuit.dale import audit_signs
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.executor import default_workers
 from cortexrnn.schema import TRIAL_DIMS
-from cortexrnn.training.bptt import Trainer
+from cortexrnn.training.bptt import Sweep, Trainer, check_current
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
 from cortexrnn.training.model import Model
-from cortexrnn.training.networks import make_model, network_from_text, network_to_text
+from cortexrnn.training.networks import go_on_from, make_model, network_from_text, network_to_text
 
 if TYPE_CHECKING:
     from cortexrnn.training.tasks.contract import Batch, Task
@@ -38,19 +38,24 @@ class Trained:
     seed : int
     history : xarray.Dataset
         Over `step`: loss, gradient_norm, validation_loss, performance.
+    theta_before : ndarray, shape (n_parameters,)
+        Parameters with which the training began.
     """
 
     model: Model
     task: Task
     seed: int
     history: xr.Dataset
+    theta_before: np.ndarray
 
     @property
     def weights(self) -> np.ndarray:
         """Recurrent weights ``[post, pre]``, all synapses of a pair together; gates of a cell stacked."""
         return self.model.matrix()
 
-    def answer(self, batch: Batch, *, seed: int = 0) -> np.ndarray:
+    def answer(
+        self, batch: Batch, *, seed: int = 0, is_forced: bool = False, current: np.ndarray | None = None
+    ) -> np.ndarray:
         """Give the outputs to a batch of trials.
 
         Parameters
@@ -58,41 +63,56 @@ class Trained:
         batch : Batch
         seed : int
             Of the noise.
+        is_forced : bool
+            Where the task feeds back the target: whether the network is fed it, and not its own output.
+        current : ndarray, shape (n_trials, n_steps, n_units), optional
+            Added to the current of every unit of a circuit: a perturbation.
 
         Returns
         -------
         ndarray, shape (n_trials, n_steps, n_outputs)
         """
         trainer = Trainer(self.model, default_workers())
-        return trainer.run(batch, noise_key=(seed, "answer"), wants_gradient=False).outputs
+        return trainer.run(batch, self._sweep(seed, is_forced, current)).outputs
 
-    def record(self, batch: Batch, *, seed: int = 0) -> xr.Dataset:
+    def record(
+        self, batch: Batch, *, seed: int = 0, is_forced: bool = False, current: np.ndarray | None = None
+    ) -> xr.Dataset:
         """Give the rates of every unit in a batch of trials, as `cortexrnn.dynamics.simulate` lays them out.
 
         Parameters
         ----------
         batch : Batch
-        seed : int
-            Of the noise; that of `answer` gives the same trials.
+        seed, is_forced, current
+            As for `answer`; the same give the same trials.
 
         Returns
         -------
         xarray.Dataset
             ``rate`` (trial, time, unit), as of the end of every step, NaN past a trial's end; a cell network's
-            hidden state. Coordinates `population` and `sign` over unit.
+            hidden state. Coordinates `population` and `sign` over unit. With plastic synapses also ``u`` and ``x``
+            (trial, time, source), with the coordinate `sender`: the unit that sends through them.
         """
-        rate = Trainer(self.model, 1).hidden(batch, noise_key=(seed, "answer"))
-        n_steps = rate.shape[1]
-        rate[np.arange(n_steps) >= batch.length[:, None]] = np.nan
+        found = Trainer(self.model, 1).record(batch, self._sweep(seed, is_forced, current))
+        n_steps = found["rate"].shape[1]
+        for values in found.values():
+            values[np.arange(n_steps) >= batch.length[:, None]] = np.nan
+        synapses = {
+            name: (("trial", "time", "source"), found[name], {"units": "1", "long_name": long_name})
+            for name, long_name in (("u", "utilisation"), ("x", "resources"))
+            if name in found
+        }
+        senders = {"sender": ("source", self.model.senders)} if synapses else {}
         time_s = np.round((np.arange(n_steps) + 1) * self.task.dt_s, 12)
         return xr.Dataset(
-            {"rate": (TRIAL_DIMS, rate, {"units": "1", "long_name": "rate"})},
+            {"rate": (TRIAL_DIMS, found["rate"], {"units": "1", "long_name": "rate"}), **synapses},
             coords={
-                "trial": np.arange(len(rate)),
+                "trial": np.arange(len(found["rate"])),
                 "time": ("time", time_s, {"units": "s", "long_name": "time"}),
                 "unit": np.arange(self.model.n_hidden),
                 "population": ("unit", self.model.populations),
                 "sign": ("unit", self.model.signs),
+                **senders,
             },
             attrs={"network": self.model.name, "task": repr(self.task), "seed": seed, "dt_s": self.task.dt_s},
         )
@@ -146,8 +166,7 @@ class Trained:
     @property
     def weights_before(self) -> np.ndarray:
         """Recurrent weights with which the training began, in the shape of `weights`."""
-        network, trainable = network_from_text(network_to_text(self.model), where=self.model.name)
-        return make_model(network, self.task, trainable, seed=self.seed, dtype=self.model.dtype.type).matrix()
+        return go_on_from(self.model, self.task, self.model.name, theta=self.theta_before).matrix()
 
     def describe(self, n_trials: int = 1000, *, seed: int = 1) -> dict[str, Any]:
         """Summarise the training, ready for JSON.
@@ -200,7 +219,15 @@ class Trained:
             "seed": str(self.seed),
         }
         rows = np.stack([self.history[name].values.astype(float) for name in HISTORY], axis=1)
-        save_arrays(path, {**self.model.parts(self.model.theta), "history": rows}, about)
+        arrays = {**self.model.parts(self.model.theta), "history": rows, "theta_before": self.theta_before}
+        save_arrays(path, arrays, about)
+
+    def _sweep(self, seed: int, is_forced: bool, current: np.ndarray | None) -> Sweep:
+        """Say how a batch is answered."""
+        if current is not None:
+            check_current(self.model, current)
+        own = 0.0 if is_forced else 1.0
+        return Sweep(noise_key=(seed, "answer"), wants_gradient=False, own=own, current=current)
 
 
 def history_dataset(rows: np.ndarray) -> xr.Dataset:
@@ -239,6 +266,10 @@ def load_trained(path: str | os.PathLike, task: Task) -> Trained:
         if "history" not in arrays or name not in arrays or arrays[name].shape != part.shape:
             raise DataError(f"{name} is missing or has another shape than {part.shape}.", where=where)
         part[:] = arrays[name]
-    trained = Trained(model=model, task=task, seed=seed, history=history_dataset(arrays["history"]))
+    before = arrays.get("theta_before")
+    if before is None or before.shape != model.theta.shape:
+        raise DataError(f"theta_before is missing or has another shape than {model.theta.shape}.", where=where)
+    history = history_dataset(arrays["history"])
+    trained = Trained(model=model, task=task, seed=seed, history=history, theta_before=before)
     trained.audit_signs()
     return trained

@@ -10,9 +10,10 @@ from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.errors import OptionError
 
 N = 64
+NAMES = ("vanilla", "lstm", "gru")
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_without_a_wish_weights_are_uniform_in_pytorchs_range(name):
     weights = CELLS[name].draw(8, N, seed=3)
     drawn = np.concatenate([part.ravel() for part in weights[:4]])
@@ -20,10 +21,25 @@ def test_without_a_wish_weights_are_uniform_in_pytorchs_range(name):
     assert np.abs(drawn).max() <= 0.125
     # The variance of a uniform variable in +-b is b^2 / 3; at least 4736 draws give it to 1.3 % (one standard error).
     assert drawn.var() == pytest.approx(0.125**2 / 3.0, rel=0.05)
-    assert not np.any(weights[4:])
+    assert weights.norm_gain.size == 0
+    for part in weights[5:]:
+        np.testing.assert_array_equal(part, np.zeros((1, N)))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("recurrent", ["uniform", "orthogonal"])
+def test_layer_norm_starts_with_a_gain_of_one_and_changes_no_other_weight(name, recurrent):
+    """As in Ba, Kiros and Hinton (2016)."""
+    wish = Initial(recurrent=recurrent)
+    plain, normed = (CELLS[name].draw(3, 5, seed=1, initial=wish, norm=norm) for norm in (False, True))
+    np.testing.assert_array_equal(normed.norm_gain, np.ones(5 * CELLS[name].n_gates, np.float32))
+    assert normed.norm_gain.dtype == np.float32
+    for field in plain._fields:
+        if field != "norm_gain":
+            np.testing.assert_array_equal(getattr(normed, field), getattr(plain, field))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_draws_the_same_and_another_one_something_else(name):
     a, b, c = (CELLS[name].draw(3, 5, seed=seed) for seed in (1, 1, 2))
     for k in range(4):
@@ -31,7 +47,7 @@ def test_the_same_seed_draws_the_same_and_another_one_something_else(name):
         assert not np.any(a[k] == c[k])
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_wish_about_the_recurrent_matrix_leaves_the_input_weights_as_they_are(name):
     """Every array has a stream of its own."""
     plain, orthogonal = (
@@ -41,7 +57,7 @@ def test_a_wish_about_the_recurrent_matrix_leaves_the_input_weights_as_they_are(
     assert not np.any(plain.hidden == orthogonal.hidden)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_gate_has_an_orthogonal_matrix_of_the_gain(name):
     weights = CELLS[name].draw(2, N, seed=0, initial=Initial(recurrent="orthogonal", gain=1.5), dtype=np.float64)
     for gate in weights.hidden.reshape(-1, N, N):

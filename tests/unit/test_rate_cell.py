@@ -8,24 +8,21 @@ import numpy as np
 import pytest
 
 from cortexrnn.cells.activation import KINDS, Activation
-from cortexrnn.cells.rate import (
-    CURRENT,
-    RATE,
-    RateUnits,
-    RateWeights,
-    empty_rate_tape,
-    pack_rate_weights,
-    rate_backward,
-    rate_forward,
-)
+from cortexrnn.cells.rate import rate_add_start, rate_backward, rate_forward, rate_start
+from cortexrnn.cells.rate_parts import CURRENT, RATE, RateUnits, RateWeights, empty_rate_tape, pack_rate_weights
 from cortexrnn.cells.stp import ShortTermPlasticity
 from cortexrnn.circuit import Circuit, Input, Noise, Population, Projection, WeightLaw, build_weights
 from cortexrnn.dynamics import Samples, simulate
-from cortexrnn.training.bptt import Trainer
+from cortexrnn.training.bptt import Sweep, Trainer
 from cortexrnn.training.circuit_model import CircuitModel, Trainable
+from cortexrnn.training.model import Asked
 from cortexrnn.training.tasks import RandomDots
 
 N, N_INPUTS, N_STEPS = 5, 2, 30
+# Trials of two kinds, with start states of their own; nothing dropped, and some units silent in some trials.
+GROUP = np.arange(16) % 3 % 2
+ALL = np.empty(0)
+SOME = np.where(np.random.default_rng(9).random(N * 16) < 0.3, 0.0, 1.0 / 0.7)
 
 
 def a_cell(form, kind, convention, facilitates, dtype=np.float64):
@@ -48,7 +45,7 @@ def a_cell(form, kind, convention, facilitates, dtype=np.float64):
         input=rng.normal(size=(N, N_INPUTS)),
         bias=0.5 + 0.3 * rng.normal(size=N),
         tau_s=rng.uniform(0.01, 0.03, N),
-        start=0.2 + rng.random(N),
+        start=0.2 + rng.random((2, N)),
         U=rng.uniform(0.1, 0.6, 3),
         tau_f_s=rng.uniform(0.05, 0.3, 3) if facilitates else np.zeros(3),
         tau_d_s=rng.uniform(0.05, 0.3, 3),
@@ -58,29 +55,35 @@ def a_cell(form, kind, convention, facilitates, dtype=np.float64):
     return units, RateWeights(*(np.ascontiguousarray(part, dtype) for part in weights)), *cast
 
 
-def rates(units, weights, inputs, noise):
+def rates(units, weights, inputs, noise, keep=ALL):
     """Run forward; gives the tape."""
     tape = empty_rate_tape(len(inputs), weights)
-    rate_forward(inputs, noise, units, weights, pack_rate_weights(weights), tape)
+    rate_start(units, weights, GROUP % len(weights.start), tape)
+    rate_forward(inputs, noise, keep.astype(inputs.dtype), units, weights, pack_rate_weights(weights), tape)
     return tape
 
 
-def adjoint(units, weights, inputs, noise, by_rate, truncation=0):
+def adjoint(units, weights, inputs, noise, by_rate, truncation=0, keep=ALL):
     """Run forward and back; gives the gradient."""
-    tape = rates(units, weights, inputs, noise)
+    tape = rates(units, weights, inputs, noise, keep)
     gradient = RateWeights(*(np.zeros_like(part) for part in weights))
-    rate_backward(inputs, by_rate, units, weights, pack_rate_weights(weights), tape, gradient, truncation)
+    packed = pack_rate_weights(weights)
+    rate_backward(inputs, by_rate, keep.astype(inputs.dtype), units, weights, packed, tape, gradient, truncation)
+    rate_add_start(tape, GROUP % len(weights.start), gradient)
     return gradient
 
 
 @pytest.mark.parametrize(
-    ("form", "kind", "convention", "facilitates"),
-    list(itertools.product((CURRENT, RATE), KINDS, (0, 1), (False, True))),
+    ("form", "kind", "convention", "facilitates", "keep"),
+    [
+        *((*case, ALL) for case in itertools.product((CURRENT, RATE), KINDS, (0, 1), (False, True))),
+        *((*case, SOME) for case in itertools.product((CURRENT, RATE), ("softplus",), (0, 1), (False, True))),
+    ],
 )
-def test_the_gradient_is_that_of_central_differences(form, kind, convention, facilitates):
-    """Along one random direction in all parameters at once, 1e-7 relative to the norms; float64."""
+def test_the_gradient_is_that_of_central_differences(form, kind, convention, facilitates, keep):
+    """Along one random direction in all parameters at once, 1e-7 relative to the norms; float64; with dropout too."""
     units, weights, inputs, noise, by_rate = a_cell(form, kind, convention, facilitates)
-    gradient = adjoint(units, weights, inputs, noise, by_rate)
+    gradient = adjoint(units, weights, inputs, noise, by_rate, keep=keep)
     rng = np.random.default_rng(1)
     # A time constant of zero stays: it stands for no facilitation.
     named = weights._asdict().items()
@@ -91,7 +94,7 @@ def test_the_gradient_is_that_of_central_differences(form, kind, convention, fac
 
     def loss(sign):
         moved = RateWeights(*(w + sign * step * d for w, d in zip(weights, direction, strict=True)))
-        return float((rates(units, moved, inputs, noise).rate[1:] * by_rate).sum())
+        return float((rates(units, moved, inputs, noise, keep).rate[1:] * by_rate).sum())
 
     numeric = (loss(1.0) - loss(-1.0)) / (2.0 * step)
     analytic = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
@@ -158,7 +161,7 @@ def test_the_forward_sweep_is_the_simulation(form):
         inputs=(Input(name="drive", target="excitatory"), Input(name="drive", target="inhibitory")),
         rate_scale_hz=5.0,
     )
-    model = CircuitModel(circuit, (1, 1), 2e-3, Trainable(), seed=0, dtype=np.float64)
+    model = CircuitModel(circuit, Asked(1, 1, 2e-3), Trainable(), seed=0, dtype=np.float64)
     weights = model.core_weights()._replace(input=np.ones((9, 1)))
     signal = np.random.default_rng(0).normal(size=40)
     tape = rates(model.units, weights, np.repeat(signal[:, None], 16, axis=1), np.empty((0, 0)))
@@ -173,7 +176,7 @@ def test_the_forward_sweep_is_the_simulation(form):
 def test_every_dale_option_starts_from_the_circuit_and_has_its_gradient(dale):
     """Weights at the start are the circuit's (1e-7: the floor of exp and softplus); central differences."""
     circuit = Circuit.balanced(20, gain=1.2, seed=2)
-    model = CircuitModel(circuit, (2, 1), 1e-3, Trainable(dale=dale), seed=0, dtype=np.float64)
+    model = CircuitModel(circuit, Asked(2, 1, 1e-3), Trainable(dale=dale), seed=0, dtype=np.float64)
     matrix = build_weights(circuit).static
     units = model.units.static_unit
     np.testing.assert_allclose(model.core_weights().recurrent, matrix[:, units], atol=1e-7)
@@ -204,8 +207,8 @@ def test_noise_of_a_circuit_reaches_the_sweep():
         circuit = Circuit.random(10, gain=0.5)
         noisy = Circuit(**{name: getattr(circuit, name) for name in ("name", "populations", "projections", "gain")},
                         noise=Noise(sigma=sigma))  # fmt: skip
-        model = CircuitModel(noisy, (2, 2), 0.02, Trainable(), seed=0, dtype=np.float64)
-        outputs.append(Trainer(model, 1).run(batch, noise_key=(0, key), wants_gradient=False).outputs)
+        model = CircuitModel(noisy, Asked(2, 2, 0.02), Trainable(), seed=0, dtype=np.float64)
+        outputs.append(Trainer(model, 1).run(batch, Sweep(noise_key=(0, key), wants_gradient=False)).outputs)
     assert not np.array_equal(outputs[0], outputs[1])
     np.testing.assert_array_equal(outputs[1], outputs[2])
     assert not np.array_equal(outputs[1], outputs[3])

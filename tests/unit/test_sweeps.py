@@ -10,7 +10,10 @@ from cortexrnn.cells.sweeps import (
     add_chunk,
     add_input_gradient,
     add_lane_sums,
+    add_start_sums,
+    add_step,
     empty_outer_sums,
+    lay_starts,
     lay_step,
     sigmoids,
     spread,
@@ -39,9 +42,7 @@ def test_sums_over_chunks_are_those_of_an_outer_product(n_rows, first, n_states,
     left, states, inputs = (drawn(rng, n_steps, n, dtype) for n in (first + n_rows, n_states, n_inputs))
     outer = empty_outer_sums(n_rows, n_states + n_inputs, dtype)
     for t in range(n_steps - 1, -1, -1):
-        lay_step(left[t, first * N_LANES :], states[t], inputs[t], t % CHUNK, outer)
-        if t % CHUNK == 0:
-            add_chunk(min(CHUNK, n_steps - t), outer)
+        add_step(t, left[t, first * N_LANES :], states[t], inputs, outer)
     rows, by_state, by_input = (part.reshape(n_steps, -1, N_LANES) for part in (left, states, inputs))
     rows = rows[:, first:].astype(float)
     by_states, by_inputs, sums = (
@@ -101,3 +102,18 @@ def test_slices_go_through_sigmoid_and_tanh(dtype, within):
     np.testing.assert_allclose(out, 1.0 / (1.0 + np.exp(-values.astype(float))), rtol=within)
     tanhs(values, out)
     np.testing.assert_allclose(out, np.tanh(values.astype(float)), rtol=within)
+
+
+def test_start_states_go_to_the_lanes_of_their_group_and_their_derivatives_come_back():
+    rng = np.random.default_rng(3)
+    start, group = rng.normal(size=(3, 5)), rng.integers(0, 2, N_LANES)
+    out = np.empty(5 * N_LANES)
+    lay_starts(start, group, out)
+    np.testing.assert_array_equal(out.reshape(5, N_LANES), start[group].T)
+    values, total = rng.normal(size=5 * N_LANES), np.ones((3, 5))
+    add_start_sums(values, group, total)
+    expected = np.array([1.0 + values.reshape(5, N_LANES)[:, group == k].sum(axis=1) for k in range(3)])
+    # Sixteen roundings of numbers of order one.
+    np.testing.assert_allclose(total, expected, rtol=0, atol=1e-14)
+    # A group without a trial gets nothing.
+    np.testing.assert_array_equal(total[2], 1.0)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from cortexrnn.errors import NumericalError, OptionError
+from cortexrnn.training.losses import CROSS_ENTROPY, MSE
 from cortexrnn.training.tasks import (
     FlipFlop,
     RandomDots,
@@ -22,7 +23,7 @@ from cortexrnn.training.tasks import (
     load_task,
     task_names,
 )
-from cortexrnn.training.tasks.contract import CROSS_ENTROPY, MSE, Draws
+from cortexrnn.training.tasks.contract import Draws
 
 # Lists so short that chance can be seen.
 EASY = {

@@ -11,15 +11,17 @@ from cortexrnn.cells.activation import Activation
 from cortexrnn.circuit import Circuit, Noise, Population, Projection, WeightLaw
 from cortexrnn.errors import DataError, InterruptedRunError, NumericalError, OptionError
 from cortexrnn.training import loop as module
-from cortexrnn.training.bptt import Trainer
+from cortexrnn.training.bptt import Sweep, Trainer
 from cortexrnn.training.cell_model import CellModel, CellNetwork
 from cortexrnn.training.circuit_model import CircuitModel, Trainable
 from cortexrnn.training.loop import TrainOptions, train
+from cortexrnn.training.model import Asked
 from cortexrnn.training.penalties import Penalties
 from cortexrnn.training.tasks import RandomDots, load_task
 from cortexrnn.training.trained import load_trained
 
 TASK = RandomDots()
+ASKED = Asked(TASK.n_inputs, TASK.n_outputs, TASK.dt_s)
 SHORT = {"max_steps": 12, "batch_size": 20, "evaluate_every": 4, "n_validation": 20, "criterion": 2.0}
 
 
@@ -63,13 +65,13 @@ def test_threads_change_no_bit():
 
 def test_a_trials_answers_do_not_depend_on_its_companions():
     """The first five of forty trials against five alone."""
-    model = CircuitModel(e_i(), (TASK.n_inputs, TASK.n_outputs), TASK.dt_s, Trainable(), seed=0, dtype=np.float32)
-    many, few = (Trainer(model, 2).run(TASK.trials(n, seed=1), noise_key=(0, "x")).outputs for n in (40, 5))
+    model = CircuitModel(e_i(), ASKED, Trainable(), seed=0, dtype=np.float32)
+    many, few = (Trainer(model, 2).run(TASK.trials(n, seed=1), Sweep(noise_key=(0, "x"))).outputs for n in (40, 5))
     np.testing.assert_array_equal(many[:5], few)
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    """Ctrl-C in step 7 after the checkpoint of step 4 (and that of the stop); against one that ran through."""
+    """Ctrl-C in step 7, after the checkpoint of step 4; against one that ran through."""
     whole = train(e_i(), TASK, seed=3, options=TrainOptions(**SHORT))
     take, calls = module._Run._take_step, []
 
@@ -81,7 +83,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypa
 
     monkeypatch.setattr(module._Run, "_take_step", interrupted)
     options = TrainOptions(**SHORT, folder=tmp_path)
-    with pytest.raises(InterruptedRunError, match=r"stopped after 7 of 12 steps.*goes on from here"):
+    with pytest.raises(InterruptedRunError, match=r"stopped after 7 of 12 steps.*goes on from step 4"):
         train(e_i(), TASK, seed=3, options=options)
     monkeypatch.setattr(module._Run, "_take_step", take)
     resumed = train(e_i(), TASK, seed=3, options=options)
@@ -93,7 +95,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     """Another seed; a damaged file; a file of a newer format."""
     options = TrainOptions(**SHORT, folder=tmp_path)
     train(e_i(), TASK, seed=3, options=options)
-    with pytest.raises(OptionError, match="another training: seed differ"):
+    with pytest.raises(OptionError, match="another training: start, seed differ"):
         train(e_i(), TASK, seed=4, options=options)
     path = tmp_path / "training.safetensors"
     data = path.read_bytes()
@@ -158,7 +160,7 @@ def test_only_what_is_trained_moves():
     for trains in (("readout",), ("tau_s", "bias")):
         circuit = e_i()
         trained = train(circuit, TASK, seed=1, trainable=Trainable(trains=trains), options=TrainOptions(**SHORT))
-        start = CircuitModel(circuit, (TASK.n_inputs, TASK.n_outputs), TASK.dt_s, Trainable(), seed=1, dtype=np.float32)
+        start = CircuitModel(circuit, ASKED, Trainable(), seed=1, dtype=np.float32)
         after, before = trained.model.parts(trained.model.theta), start.parts(start.theta)
         moved = {name for name in after if not np.array_equal(after[name], before[name])}
         assert moved == set(trains)
@@ -194,16 +196,18 @@ def test_the_gradient_of_a_batch_is_that_of_central_differences(kind, loss):
         targets=rng.normal(size=(21, 12, 3)) if loss == "mse" else None,
         labels=rng.integers(0, 3, (21, 12)) if loss == "cross entropy" else None,
         mask=mask,
+        length=mask.sum(axis=1).astype(int),
         loss=loss,
+        n_fed_back=0,
     )
-    model = CellModel(CellNetwork(kind=kind, n_hidden=5), (2, 3), seed=0, dtype=np.float64)
+    model = CellModel(CellNetwork(kind=kind, n_hidden=5), Asked(2, 3), seed=0, dtype=np.float64)
     trainer = Trainer(model, 1)
-    gradient = trainer.run(batch, noise_key=(0,)).gradient
+    gradient = trainer.run(batch, Sweep(noise_key=(0,))).gradient
     direction = rng.normal(size=gradient.size)
     start, numeric = model.theta.copy(), 0.0
     for sign in (1.0, -1.0):
         model.theta[:] = start + sign * 1e-6 * direction
-        numeric += sign * trainer.run(batch, noise_key=(0,), wants_gradient=False).loss / 2e-6
+        numeric += sign * trainer.run(batch, Sweep(noise_key=(0,), wants_gradient=False)).loss / 2e-6
     size = np.linalg.norm(gradient) * np.linalg.norm(direction)
     assert abs(numeric - gradient @ direction) <= 1e-7 * size
 
@@ -231,19 +235,21 @@ def test_penalties_have_their_gradients(penalties, kind):
         mask=(np.arange(12)[None, :] < length[:, None]).astype(float),
         length=length,
         loss="mse",
+        n_fed_back=0,
     )
     if kind == "circuit":
-        model = CircuitModel(e_i(kind="softplus"), (2, 2), 0.02, Trainable(dale="softplus"), seed=0, dtype=np.float64)
+        trainable = Trainable(dale="softplus")
+        model = CircuitModel(e_i(kind="softplus"), Asked(2, 2, 0.02), trainable, seed=0, dtype=np.float64)
     else:
-        model = CellModel(CellNetwork(kind=kind, n_hidden=5), (2, 2), seed=0, dtype=np.float64)
+        model = CellModel(CellNetwork(kind=kind, n_hidden=5), Asked(2, 2), seed=0, dtype=np.float64)
     trainer, plain = Trainer(model, 1, Penalties(**penalties)), Trainer(model, 1)
-    found = trainer.run(batch, noise_key=(0,))
-    assert found.loss > plain.run(batch, noise_key=(0,)).loss
+    found = trainer.run(batch, Sweep(noise_key=(0,)))
+    assert found.loss > plain.run(batch, Sweep(noise_key=(0,))).loss
     direction = np.where(model.moves, rng.normal(size=found.gradient.size), 0.0)
     start, numeric = model.theta.copy(), 0.0
     for sign in (1.0, -1.0):
         model.theta[:] = start + sign * 1e-6 * direction
-        numeric += sign * trainer.run(batch, noise_key=(0,)).loss / 2e-6
+        numeric += sign * trainer.run(batch, Sweep(noise_key=(0,))).loss / 2e-6
     size = np.linalg.norm(found.gradient) * np.linalg.norm(direction)
     assert abs(numeric - found.gradient @ direction) <= 1e-7 * size
 
@@ -260,11 +266,14 @@ def test_a_padded_trial_trains_as_one_that_is_not():
     rng = np.random.default_rng(1)
     inputs, targets = rng.normal(size=(5, 12, 2)), rng.normal(size=(5, 12, 1))
     mask = (np.arange(12) < 7)[None, :] * np.ones((5, 1))
-    model = CircuitModel(e_i(sigma=0.0), (2, 1), 0.02, Trainable(), seed=0, dtype=np.float64)
+    model = CircuitModel(e_i(sigma=0.0), Asked(2, 1, 0.02), Trainable(), seed=0, dtype=np.float64)
     whole, short = (
         Trainer(model, 1).run(
-            SimpleNamespace(inputs=inputs[:, :n], targets=targets[:, :n], labels=None, mask=mask[:, :n], loss="mse"),
-            noise_key=(0,),
+            SimpleNamespace(
+                inputs=inputs[:, :n], targets=targets[:, :n], labels=None, mask=mask[:, :n], length=np.full(5, 7),
+                loss="mse", n_fed_back=0,
+            ),
+            Sweep(noise_key=(0,)),
         )
         for n in (12, 7)
     )
@@ -276,7 +285,7 @@ def test_trainable_belongs_to_circuits():
     """All of a cell network is trained."""
     with pytest.raises(OptionError, match="means nothing to a CellNetwork"):
         train(CellNetwork(), TASK, trainable=Trainable())
-    with pytest.raises(OptionError, match="expected a Circuit or a CellNetwork"):
+    with pytest.raises(OptionError, match="expected a Circuit, a CellNetwork or a Trained"):
         train("song_2016", TASK)
 
 

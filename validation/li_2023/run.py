@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import svdvals
 
-from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw, build_weights
+from cortexrnn.circuit import Circuit, build_weights, spectral_recipe
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
 from cortexrnn.validation.targets import main
@@ -27,22 +27,6 @@ LOOKS = {
 }
 
 
-def columns(n_excitatory: int) -> Circuit:
-    """Give a circuit with exponential magnitudes whose inhibition is stronger by n_E/n_I."""
-    sizes = {"excitatory": n_excitatory, "inhibitory": N - n_excitatory}
-    means = {"excitatory": 1.0, "inhibitory": n_excitatory / (N - n_excitatory)}
-    laws = {name: WeightLaw(law="exponential", mean=mean) for name, mean in means.items()}
-    return Circuit(
-        name="li_2023",
-        populations=tuple(Population(name=name, size=size, sign=name) for name, size in sizes.items()),
-        projections=tuple(
-            Projection(source=source, target=target, weights=laws[source], allow_autapses=True)
-            for source in sizes
-            for target in sizes
-        ),
-    )
-
-
 def entropy(singular_values: np.ndarray) -> float:
     """Give the normalised entropy of singular values, 1 where all are equal."""
     p = singular_values / singular_values.sum()
@@ -52,7 +36,12 @@ def entropy(singular_values: np.ndarray) -> float:
 
 def measure() -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Draw the three kinds of matrices and average the entropy of their singular values."""
-    specs = {"gaussian": Circuit.random(N, 1.0), "columns_80_20": columns(80), "columns_90_10": columns(90)}
+    specs = {
+        "gaussian": Circuit.random(N, 1.0),
+        # The spectral radius has no part in a normalised entropy.
+        "columns_80_20": spectral_recipe(80, 20, radius=None),
+        "columns_90_10": spectral_recipe(90, 10, radius=None),
+    }
     drawn = {
         name: [svdvals(build_weights(replace(spec, wiring_seed=seed)).total()) for seed in DRAWS]
         for name, spec in specs.items()

@@ -10,7 +10,8 @@ import pandas as pd
 
 from cortexrnn._checks import check_count, check_positive
 from cortexrnn.errors import OptionError
-from cortexrnn.training.tasks.contract import MSE, Batch, Draws, Task
+from cortexrnn.training.losses import MSE
+from cortexrnn.training.tasks.contract import Batch, Draws, Task
 from cortexrnn.training.tasks.timeline import n_steps_of
 
 

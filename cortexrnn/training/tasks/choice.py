@@ -10,7 +10,8 @@ import pandas as pd
 
 from cortexrnn._checks import check_positive
 from cortexrnn.errors import OptionError
-from cortexrnn.training.tasks.contract import MSE, TEST, Batch, Draws, Task, at_step
+from cortexrnn.training.losses import MSE
+from cortexrnn.training.tasks.contract import TEST, Batch, Draws, Task, at_step
 from cortexrnn.training.tasks.timeline import Duration, Timeline, check_duration, longest, n_steps_of, sample
 
 NO_CHOICE = -1

@@ -13,9 +13,8 @@ import pandas as pd
 from cortexrnn._checks import check_choice, check_count, check_positive
 from cortexrnn.errors import NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
+from cortexrnn.training.losses import MSE, trial_losses
 
-MSE = "mse"
-CROSS_ENTROPY = "cross entropy"
 TRAIN = "train"
 TEST = "test"
 Mode = Literal["train", "test"]
@@ -29,7 +28,7 @@ class Batch(NamedTuple):
     inputs : ndarray of float32, shape (n_trials, n_steps, n_inputs)
         Zero past a trial's end.
     targets : ndarray of float32, shape (n_trials, n_steps, n_outputs), or None
-        What the outputs should be, where the loss is a squared error.
+        What the outputs should be, where the loss is a squared error, or the counts whose likelihood it is.
     labels : ndarray of int64, shape (n_trials, n_steps), or None
         Which output should be largest, where the loss is a cross entropy.
     mask : ndarray of float32, shape (n_trials, n_steps)
@@ -38,8 +37,13 @@ class Batch(NamedTuple):
         Steps of every trial.
     table : pandas.DataFrame
         One row a trial: its conditions and the times of its events; the index is the number of the trial.
-    loss : {"mse", "cross entropy"}
-        Which of `targets` and `labels` is there.
+    loss : {"mse", "cross entropy", "poisson", "bernoulli cloglog", "negative binomial"}
+        See `cortexrnn.training.losses`.
+    n_fed_back : int
+        Last inputs that hold the target of the step before: 1 at its class where the loss is a cross entropy. 0 where
+        nothing is fed back.
+    n_primed : int
+        First steps in which that is the target in free running too.
     """
 
     inputs: np.ndarray
@@ -49,6 +53,8 @@ class Batch(NamedTuple):
     length: np.ndarray
     table: pd.DataFrame
     loss: str
+    n_fed_back: int = 0
+    n_primed: int = 0
 
     @property
     def last(self) -> np.ndarray:
@@ -300,7 +306,7 @@ class Task(abc.ABC):
         return Performance(
             correct=correct,
             fraction=float(defined.mean()) if defined.size else float("nan"),
-            error=_error(outputs, batch),
+            error=float(trial_losses(batch, outputs).sum() / batch.mask.sum(dtype=float)),
             trials=batch.table.assign(correct=correct, **responses),
         )
 
@@ -334,17 +340,3 @@ def at_step(outputs: np.ndarray, step: np.ndarray) -> np.ndarray:
 def table_of(**columns: np.ndarray) -> pd.DataFrame:
     """Make a trial table of columns."""
     return pd.DataFrame(columns)
-
-
-def _error(outputs: np.ndarray, batch: Batch) -> float:
-    """Give the loss in double precision: mean square, or mean negative log-probability of the labels."""
-    weight = batch.mask.astype(float)
-    # Outputs behind a trial's end may be anything; a weight of zero alone would not stop a NaN.
-    values = np.where(weight[:, :, None] > 0.0, outputs, 0.0).astype(float)
-    if batch.loss == MSE:
-        per_step = np.square(values - batch.targets).mean(axis=2)
-    else:
-        top = values.max(axis=2)
-        log_total = top + np.log(np.exp(values - top[:, :, None]).sum(axis=2))
-        per_step = log_total - np.take_along_axis(values, batch.labels[:, :, None], axis=2)[:, :, 0]
-    return float((weight * per_step).sum() / weight.sum())

@@ -9,7 +9,8 @@ import numpy as np
 
 from cortexrnn._checks import check_positive
 from cortexrnn.errors import OptionError
-from cortexrnn.training.tasks.contract import MSE, Batch, Draws, Task, table_of
+from cortexrnn.training.losses import MSE
+from cortexrnn.training.tasks.contract import Batch, Draws, Task, table_of
 from cortexrnn.training.tasks.timeline import Duration, Timeline, check_duration, longest, n_steps_of, sample
 
 

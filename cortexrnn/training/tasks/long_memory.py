@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from cortexrnn._checks import check_count, check_positive
-from cortexrnn.training.tasks.contract import CROSS_ENTROPY, MSE, Batch, Draws, Task, at_step, table_of
+from cortexrnn.training.losses import CROSS_ENTROPY, MSE
+from cortexrnn.training.tasks.contract import Batch, Draws, Task, at_step, table_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from cortexrnn._checks import check_positive
-from cortexrnn.training.tasks.contract import MSE, Batch, Draws, Task, at_step, table_of
+from cortexrnn.training.losses import MSE
+from cortexrnn.training.tasks.contract import Batch, Draws, Task, at_step, table_of
 from cortexrnn.training.tasks.timeline import Timeline, n_steps_of
 
 # Dots of a 3 x 3 grid, numbered by rows from the top left; every movement goes to a neighbour of the last dot.

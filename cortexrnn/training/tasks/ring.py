@@ -9,7 +9,8 @@ import numpy as np
 
 from cortexrnn._checks import check_count, check_positive
 from cortexrnn.errors import OptionError
-from cortexrnn.training.tasks.contract import MSE, Batch, Draws, Task, at_step, table_of
+from cortexrnn.training.losses import MSE
+from cortexrnn.training.tasks.contract import Batch, Draws, Task, at_step, table_of
 from cortexrnn.training.tasks.timeline import Duration, OneOf, Timeline, check_duration, longest, n_steps_of, sample
 
 # Yang et al. (2019): bumps of this width and height; the outputs rest slightly above zero, fixation holds below one.

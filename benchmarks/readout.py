@@ -17,10 +17,10 @@ from scipy.optimize import nnls  # noqa: E402
 from sklearn.linear_model import Ridge as SklearnRidge  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from cortexrnn.training import rls_kernels  # noqa: E402
-from cortexrnn.training.nonnegative import broken_conditions, solve_signed  # noqa: E402
-from cortexrnn.training.reservoir import ReservoirSpec  # noqa: E402
-from cortexrnn.training.rls import RLS, SignedRLS  # noqa: E402
+from cortexrnn.training.reservoirs import rls_kernels  # noqa: E402
+from cortexrnn.training.reservoirs.nonnegative import broken_conditions, solve_signed  # noqa: E402
+from cortexrnn.training.reservoirs.reservoir import ReservoirSpec  # noqa: E402
+from cortexrnn.training.reservoirs.rls import RLS, SignedRLS  # noqa: E402
 
 _PACKAGES = ("numpy", "scipy", "numba", "scikit-learn")
 _N_UPDATES = 200

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cortexrnn.cells.activation import Activation
+    from cortexrnn.cells.initial import Initial
     from cortexrnn.cells.stp import ShortTermPlasticity
     from cortexrnn.circuit import (
         Circuit,
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
         audit_signs,
         build_weights,
         circuit_names,
+        dann_recipe,
         load_circuit,
         plot_spectrum,
         predict_spectrum,
         save_circuit,
+        spectral_recipe,
     )
     from cortexrnn.dynamics import (
         Fluctuation,
@@ -60,10 +63,11 @@ if TYPE_CHECKING:
     )
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
-    from cortexrnn.training import tasks
+    from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.loop import TrainOptions, train
+    from cortexrnn.training.optimisers import Schedule
     from cortexrnn.training.penalties import Penalties
     from cortexrnn.training.trained import Trained, load_trained
 
@@ -80,6 +84,7 @@ _ROOMS = {
     "Drift": "encoding",
     "Fluctuation": "dynamics",
     "HistoryGLM": "encoding",
+    "Initial": "cells.initial",
     "Input": "circuit",
     "LowRank": "circuit",
     "Noise": "circuit",
@@ -97,6 +102,7 @@ _ROOMS = {
     "Ring": "circuit",
     "RunSettings": "evaluation",
     "Samples": "dynamics",
+    "Schedule": "training.optimisers",
     "ShortTermPlasticity": "cells.stp",
     "Signal": "dynamics",
     "Sinusoid": "dynamics",
@@ -111,6 +117,7 @@ _ROOMS = {
     "check_dt": "dynamics",
     "circuit_names": "circuit",
     "compare": "evaluation",
+    "dann_recipe": "circuit",
     "describe": "dynamics",
     "doctor": "spikes",
     "export_brian2": "dynamics.brian_script",
@@ -121,9 +128,11 @@ _ROOMS = {
     "plot_spectrum": "circuit",
     "predict_spectrum": "circuit",
     "read_recording": "spikes",
+    "reservoirs": "training.reservoirs",
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
     "simulate": "dynamics",
+    "spectral_recipe": "circuit",
     "spiking_twin": "dynamics.twin",
     "tasks": "training.tasks",
     "to_brian2": "dynamics.brian",
@@ -143,6 +152,7 @@ __all__ = [
     "Drift",
     "Fluctuation",
     "HistoryGLM",
+    "Initial",
     "Input",
     "LowRank",
     "Noise",
@@ -160,6 +170,7 @@ __all__ = [
     "Ring",
     "RunSettings",
     "Samples",
+    "Schedule",
     "ShortTermPlasticity",
     "Signal",
     "Sinusoid",
@@ -174,6 +185,7 @@ __all__ = [
     "check_dt",
     "circuit_names",
     "compare",
+    "dann_recipe",
     "describe",
     "doctor",
     "export_brian2",
@@ -184,9 +196,11 @@ __all__ = [
     "plot_spectrum",
     "predict_spectrum",
     "read_recording",
+    "reservoirs",
     "sample_spikes",
     "save_circuit",
     "simulate",
+    "spectral_recipe",
     "spiking_twin",
     "tasks",
     "to_brian2",

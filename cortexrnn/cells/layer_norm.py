@@ -17,7 +17,8 @@ from cortexrnn.numerics.lanes import N_LANES
 
 # Added to the variance; PyTorch's default too.
 EPSILON = 1e-5
-# Elements that one inner loop runs over, eight rows: loops over the lanes of one row do not become SIMD code.
+# Elements that one inner loop runs over, eight rows. A loop over the lanes of one row does not become SIMD code, nor
+# does one that indexes with a sum, which might be negative: hence the slices.
 _WIDTH = 8 * N_LANES
 
 
@@ -67,24 +68,29 @@ def normalise(product, gain, normal, scale, arguments):
         first, stop = gate * size, (gate + 1) * size
         mean[:] = 0
         for at in range(first, stop, _WIDTH):
-            for k in range(min(_WIDTH, stop - at)):
-                mean[k] += product[at + k]
+            values = product[at : min(at + _WIDTH, stop)]
+            for k in range(values.size):
+                mean[k] += values[k]
         _fold(mean, size)
         factor[:] = 0
         # In a second pass: the difference of two large sums would lose the digits of a small variance.
         for at in range(first, stop, _WIDTH):
-            for k in range(min(_WIDTH, stop - at)):
-                apart = product[at + k] - mean[k]
-                normal[at + k] = apart
-                factor[k] += apart * apart
+            values, apart = product[at : min(at + _WIDTH, stop)], normal[at : min(at + _WIDTH, stop)]
+            for k in range(values.size):
+                apart[k] = values[k] - mean[k]
+            for k in range(apart.size):
+                factor[k] += apart[k] * apart[k]
         _fold(factor, size)
         for k in range(_WIDTH):
             factor[k] = kind(1) / np.sqrt(factor[k] + kind(EPSILON))
         scale[gate * N_LANES : (gate + 1) * N_LANES] = factor[:N_LANES]
         for at in range(first, stop, _WIDTH):
-            for k in range(min(_WIDTH, stop - at)):
-                normal[at + k] *= factor[k]
-                arguments[at + k] += gain[at + k] * normal[at + k]
+            end = min(at + _WIDTH, stop)
+            values, gains, out = normal[at:end], gain[at:end], arguments[at:end]
+            for k in range(values.size):
+                values[k] *= factor[k]
+            for k in range(values.size):
+                out[k] += gains[k] * values[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -111,20 +117,23 @@ def normalise_backward(by_arguments, gain, normal, scale, by_product, by_gain):
         mean[:] = 0
         along[:] = 0
         for at in range(first, stop, _WIDTH):
-            for k in range(min(_WIDTH, stop - at)):
-                by_gain[at + k] += by_arguments[at + k] * normal[at + k]
-            for k in range(min(_WIDTH, stop - at)):
-                by_normal = by_arguments[at + k] * gain[at + k]
-                by_product[at + k] = by_normal
-                mean[k] += by_normal
-                along[k] += by_normal * normal[at + k]
+            end = min(at + _WIDTH, stop)
+            by_out, by_in, values = by_arguments[at:end], by_product[at:end], normal[at:end]
+            gains, by_gains = gain[at:end], by_gain[at:end]
+            for k in range(values.size):
+                by_gains[k] += by_out[k] * values[k]
+                by_in[k] = by_out[k] * gains[k]
+            for k in range(values.size):
+                mean[k] += by_in[k]
+                along[k] += by_in[k] * values[k]
         _fold(mean, size)
         _fold(along, size)
         for k in range(_WIDTH):
             factor[k] = scale[gate * N_LANES + k % N_LANES]
         for at in range(first, stop, _WIDTH):
-            for k in range(min(_WIDTH, stop - at)):
-                by_product[at + k] = factor[k] * (by_product[at + k] - mean[k] - normal[at + k] * along[k])
+            by_in, values = by_product[at : min(at + _WIDTH, stop)], normal[at : min(at + _WIDTH, stop)]
+            for k in range(values.size):
+                by_in[k] = factor[k] * (by_in[k] - mean[k] - values[k] * along[k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

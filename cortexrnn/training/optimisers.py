@@ -46,7 +46,20 @@ class Schedule:
         object.__setattr__(self, "warmup_steps", check_count("warmup_steps", self.warmup_steps, at_least=0))
 
     def factor(self, step: int, n_steps: int) -> float:
-        """Give the factor of the learning rate in a step, of `n_steps` in all."""
+        """Give the factor of the learning rate in a step.
+
+        Parameters
+        ----------
+        step : int
+            From 0.
+        n_steps : int
+            Steps of the whole training.
+
+        Returns
+        -------
+        float
+            Above 0 and at most 1.
+        """
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
         done = (step - self.warmup_steps) / max(1, n_steps - 1 - self.warmup_steps)

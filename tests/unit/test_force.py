@@ -12,10 +12,10 @@ from cortexrnn.circuit import Circuit, Input, Noise, Population, Projection, Wei
 from cortexrnn.dynamics import simulate
 from cortexrnn.errors import DataError, NumericalError, NumericalWarning, OptionError
 from cortexrnn.numerics.streams import stream
-from cortexrnn.training import force_kernels
-from cortexrnn.training.force import Force
-from cortexrnn.training.readout import relative_error
-from cortexrnn.training.rls import RLS, SignedRLS
+from cortexrnn.training.reservoirs import force_kernels
+from cortexrnn.training.reservoirs.force import Force
+from cortexrnn.training.reservoirs.readout import relative_error
+from cortexrnn.training.reservoirs.rls import RLS, SignedRLS
 
 PERIOD_S = 0.6
 SIGNS = np.where(np.arange(300) % 5 < 4, 1, -1)

@@ -8,8 +8,8 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from cortexrnn.cells.activation import Activation
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.training.memory import echo_state_test, linear_memory, memory_capacity
-from cortexrnn.training.reservoir import Reservoir, ReservoirSpec
+from cortexrnn.training.reservoirs.memory import echo_state_test, linear_memory, memory_capacity
+from cortexrnn.training.reservoirs.reservoir import Reservoir, ReservoirSpec
 
 LINEAR = Activation(kind="linear")
 

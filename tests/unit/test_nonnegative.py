@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import nnls
 
 from cortexrnn.errors import NumericalError
-from cortexrnn.training.nonnegative import broken_conditions, solve_signed
+from cortexrnn.training.reservoirs.nonnegative import broken_conditions, solve_signed
 
 
 def problem(n, seed, *, n_samples=None, likeness=0.0):

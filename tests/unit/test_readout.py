@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from cortexrnn.errors import DataError, NumericalError, OptionError
-from cortexrnn.training.readout import Ridge, SignedRidge, relative_error
+from cortexrnn.training.reservoirs.readout import Ridge, SignedRidge, relative_error
 
 SIGNS = tuple(np.where(np.arange(20) < 14, 1, -1))
 

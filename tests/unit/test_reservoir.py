@@ -12,9 +12,9 @@ from cortexrnn.circuit import Circuit, Input, Population, Projection, WeightLaw,
 from cortexrnn.circuit.dale import audit_signs
 from cortexrnn.dynamics import Solver, simulate
 from cortexrnn.errors import DataError, NumericalError, OptionError
-from cortexrnn.training.echo_state import EchoStateNetwork
-from cortexrnn.training.readout import Ridge, SignedRidge, relative_error
-from cortexrnn.training.reservoir import (
+from cortexrnn.training.reservoirs.echo_state import EchoStateNetwork
+from cortexrnn.training.reservoirs.readout import Ridge, SignedRidge, relative_error
+from cortexrnn.training.reservoirs.reservoir import (
     WIRINGS,
     Reservoir,
     ReservoirSpec,

@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import nnls
 
 from cortexrnn.errors import DataError, NumericalError, NumericalWarning, OptionError
-from cortexrnn.training import rls_kernels
-from cortexrnn.training.rls import RLS, SignedRLS
+from cortexrnn.training.reservoirs import rls_kernels
+from cortexrnn.training.reservoirs.rls import RLS, SignedRLS
 
 SIGNS = np.where(np.arange(12) < 8, 1, -1)
 

@@ -12,9 +12,9 @@ import numpy as np
 from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.training.force import Force
-from cortexrnn.training.readout import relative_error
-from cortexrnn.training.rls import RLS, SignedRLS
+from cortexrnn.training.reservoirs.force import Force
+from cortexrnn.training.reservoirs.readout import relative_error
+from cortexrnn.training.reservoirs.rls import RLS, SignedRLS
 from cortexrnn.validation.targets import main
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from cortexrnn.cells.activation import Activation
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.training.memory import MemoryCapacity, linear_memory, memory_capacity
-from cortexrnn.training.reservoir import Reservoir, ReservoirSpec
+from cortexrnn.training.reservoirs.memory import MemoryCapacity, linear_memory, memory_capacity
+from cortexrnn.training.reservoirs.reservoir import Reservoir, ReservoirSpec
 from cortexrnn.validation.targets import main
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 
 from cortexrnn._checks import check_count
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.training.readout import Readout, Ridge, SignedRidge
-from cortexrnn.training.reservoir import Reservoir
+from cortexrnn.training.reservoirs.readout import Readout, Ridge, SignedRidge
+from cortexrnn.training.reservoirs.reservoir import Reservoir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,9 +17,9 @@ from cortexrnn.circuit.parts import LowRank
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
-from cortexrnn.training.force_kernels import learn, learn_signed, run_closed
-from cortexrnn.training.reservoir_kernels import LARGEST, Network, make_network
-from cortexrnn.training.rls import RLS, SignedRLS, warn_of_unfinished
+from cortexrnn.training.reservoirs.force_kernels import learn, learn_signed, run_closed
+from cortexrnn.training.reservoirs.reservoir_kernels import LARGEST, Network, make_network
+from cortexrnn.training.reservoirs.rls import RLS, SignedRLS, warn_of_unfinished
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from cortexrnn._checks import check_count
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.training.nonnegative import broken_conditions, solve_signed
-from cortexrnn.training.rls import check_samples, check_signs
+from cortexrnn.training.reservoirs.nonnegative import broken_conditions, solve_signed
+from cortexrnn.training.reservoirs.rls import check_samples, check_signs
 
 # Below this the normal equations would lose more digits than the penalty leaves.
 _SMALLEST_FOR_CHOLESKY = 1e-8
@@ -41,7 +41,7 @@ class Readout:
         candidate; NaN where there was nothing to choose.
     broken : float
         Largest violation of the optimality conditions, relative (see
-        `cortexrnn.training.nonnegative.broken_conditions`).
+        `cortexrnn.training.reservoirs.nonnegative.broken_conditions`).
     """
 
     weights: np.ndarray
@@ -120,7 +120,7 @@ class SignedRidge:
     """Ridge regression in which every feature has the sign that its weights must not leave.
 
     A read-out of excitatory and inhibitory units that keeps Dale's law; with a single sign it is non-negative least
-    squares. The solution is exact (see `cortexrnn.training.nonnegative`).
+    squares. The solution is exact (see `cortexrnn.training.reservoirs.nonnegative`).
 
     Attributes
     ----------

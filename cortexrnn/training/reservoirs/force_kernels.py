@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from cortexrnn.dynamics.kernels import State, rates_of
-from cortexrnn.training.reservoir_kernels import step
-from cortexrnn.training.rls_kernels import dot, update, update_signed
+from cortexrnn.training.reservoirs.reservoir_kernels import step
+from cortexrnn.training.reservoirs.rls_kernels import dot, update, update_signed
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexrnn._checks import check_count, check_positive
 from cortexrnn.errors import DataError, NumericalError, NumericalWarning, OptionError
-from cortexrnn.training.rls_kernels import Filter, SignedFilter, filter_samples, filter_signed_samples
+from cortexrnn.training.reservoirs.rls_kernels import Filter, SignedFilter, filter_samples, filter_signed_samples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

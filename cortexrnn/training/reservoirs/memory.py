@@ -9,9 +9,9 @@ import numpy as np
 from cortexrnn._checks import check_count, check_positive
 from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
-from cortexrnn.training.readout import Ridge
-from cortexrnn.training.reservoir import Reservoir
-from cortexrnn.training.reservoir_kernels import follow_twin
+from cortexrnn.training.reservoirs.readout import Ridge
+from cortexrnn.training.reservoirs.reservoir import Reservoir
+from cortexrnn.training.reservoirs.reservoir_kernels import follow_twin
 
 # Small enough for the tangent, large enough for the digits that are left of a difference.
 _SEPARATION = 1e-7

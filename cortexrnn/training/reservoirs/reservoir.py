@@ -15,7 +15,7 @@ from cortexrnn.circuit.parts import Population, Projection
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
-from cortexrnn.training.reservoir_kernels import LARGEST, Network, make_network, run
+from cortexrnn.training.reservoirs.reservoir_kernels import LARGEST, Network, make_network, run
 
 WIRINGS = ("sparse", "dale", "orthogonal", "cycle")
 

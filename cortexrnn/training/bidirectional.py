@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortexrnn.cells.recurrent import CELLS
+from cortexrnn.errors import OptionError
+from cortexrnn.theory.cell_system import CellSystem
 from cortexrnn.training.cell_model import CellModel, CellNetwork
 from cortexrnn.training.model import Asked, Core, Omega
 from cortexrnn.training.tile import Tile, reverse_lanes
@@ -105,6 +107,10 @@ class BidirectionalModel(CellModel):
         """Add the derivatives of the start states of both."""
         for part, total in zip((tape.ahead, tape.back), self._halves(gradient), strict=True):
             self._cell.add_start(part, tile.group, total)
+
+    def system(self, inputs: np.ndarray, dt_s: float) -> CellSystem:
+        """Refuse: what looks ahead has no step from one state to the next."""
+        raise OptionError("a bidirectional network has no step from one state to the next, and so is no system.")
 
     def matrix(self) -> np.ndarray:
         """Give the recurrent weights of both, that of the way back below."""

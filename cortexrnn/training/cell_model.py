@@ -12,6 +12,7 @@ from cortexrnn.cells.initial import Initial
 from cortexrnn.cells.omega import vanilla_omega
 from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.errors import OptionError
+from cortexrnn.theory.cell_system import CellSystem
 from cortexrnn.training.model import Asked, Core, Model, Omega, check_sizes
 from cortexrnn.training.tile import Tile
 
@@ -131,6 +132,10 @@ class CellModel(Model):
     def add_start(self, tile: Tile, tape: Any, gradient: Any) -> None:
         """Add the derivatives of the start states."""
         self._cell.add_start(tape, tile.group, gradient)
+
+    def system(self, inputs: np.ndarray, dt_s: float) -> CellSystem:
+        """Give the network at a constant input."""
+        return CellSystem(self.network.kind, self.core_weights(), inputs, dt_s=dt_s)
 
     def matrix(self) -> np.ndarray:
         """Give the recurrent weights, gates stacked."""

@@ -10,20 +10,18 @@ from cortexrnn._checks import check_count
 from cortexrnn.cells.omega import rate_omega
 from cortexrnn.cells.rate import rate_add_start, rate_backward, rate_forward, rate_start
 from cortexrnn.cells.rate_parts import (
-    CURRENT,
-    RATE,
     STATES,
     RatePacked,
     RateTape,
-    RateUnits,
     RateWeights,
     empty_rate_tape,
     pack_rate_weights,
 )
-from cortexrnn.circuit.build import build_weights
+from cortexrnn.circuit.rate_cell import circuit_sources, circuit_units
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
 from cortexrnn.errors import OptionError
+from cortexrnn.theory.rate_system import RateSystem
 from cortexrnn.training.dale import parametrise
 from cortexrnn.training.model import Asked, Core, Model, Omega, check_sizes, draw
 from cortexrnn.training.tile import Tile
@@ -102,8 +100,8 @@ class CircuitModel(Model):
         self.circuit, self.trainable, self.name = circuit, trainable, circuit.name
         self.start_by, self.levels, self.truncation = trainable.start_by, asked.levels, trainable.truncation
         n_inputs, n_hidden, n_outputs = check_sizes(asked.n_inputs, circuit.size, asked.n_outputs)
-        matrix, static, plastic = _sources(circuit)
-        self.units = _units(circuit, static, plastic, asked.dt_s)
+        matrix, static, plastic = circuit_sources(circuit)
+        self.units = circuit_units(circuit, static, plastic, asked.dt_s)
         self._dale = parametrise(
             trainable.dale, trainable.balance, circuit.signs, self.units.static_unit, self.units.plastic_unit,
             matrix != 0.0,
@@ -216,6 +214,11 @@ class CircuitModel(Model):
         """Give rates and the states of plastic synapses."""
         return {"rate": hidden} | ({"u": tape.u, "x": tape.x} if self.units.plastic_unit.size else {})
 
+    def system(self, inputs: np.ndarray, dt_s: float) -> RateSystem:
+        """Give the circuit at a constant input."""
+        weights = RateWeights(*(np.asarray(part, dtype=float) for part in self.core_weights()))
+        return RateSystem(self.name, self.units, weights, drive=weights.input @ inputs, method="exponential_euler")
+
     def matrix(self) -> np.ndarray:
         """Give the recurrent weights that are wired, all synapses of a pair together."""
         recurrent = self._dale.weights(self.parts(self.theta)["recurrent"])
@@ -223,35 +226,6 @@ class CircuitModel(Model):
         for k, unit in enumerate(np.concatenate([self.units.static_unit, self.units.plastic_unit])):
             total[:, unit] += recurrent[:, k]
         return total
-
-
-def _sources(circuit: Circuit) -> tuple[np.ndarray, np.ndarray, list[tuple[str, int]]]:
-    """Give the matrix from sources to units, the static sources' units, and class and unit of the plastic ones."""
-    weights = build_weights(circuit)
-    static = np.flatnonzero(np.any(weights.static != 0.0, axis=0))
-    plastic = [
-        (name, int(unit))
-        for name, block in weights.plastic.items()
-        for unit in np.flatnonzero(np.any(block != 0.0, axis=0))
-    ]
-    columns = [weights.static[:, static], *(weights.plastic[name][:, [unit]] for name, unit in plastic)]
-    return np.hstack(columns), static, plastic
-
-
-def _units(circuit: Circuit, static: np.ndarray, plastic: list[tuple[str, int]], dt_s: float) -> RateUnits:
-    """Describe the units to the kernels."""
-    activations = [population.activation for population in circuit.populations]
-    return RateUnits(
-        form=CURRENT if circuit.form == "current" else RATE,
-        first=np.cumsum([0, *(population.size for population in circuit.populations)]),
-        codes=np.array([a.code for a in activations]),
-        shapes=np.array([(a.gain, a.threshold, a.exponent) for a in activations]),
-        static_unit=static.astype(np.int64),
-        plastic_unit=np.array([unit for _, unit in plastic], dtype=np.int64),
-        convention=np.array([circuit.plasticity[name].law.convention for name, _ in plastic], dtype=np.int64),
-        rate_scale_hz=circuit.rate_scale_hz or 1.0,
-        dt_s=dt_s,
-    )
 
 
 def _reads(circuit: Circuit, names: tuple[str, ...]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from cortexrnn._checks import check_count
 from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
 from cortexrnn.numerics.streams import stream
+from cortexrnn.theory.system import System
 from cortexrnn.training.tile import Tile
 
 
@@ -165,6 +166,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def matrix(self) -> np.ndarray:
         """Give the recurrent weights ``[post, pre]``, all synapses of a pair together."""
+
+    @abc.abstractmethod
+    def system(self, inputs: np.ndarray, dt_s: float) -> System:
+        """Give the network at a constant input, (n_inputs,), as a system; noise is left out."""
 
     @property
     def signs(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from cortexrnn.circuit.dale import audit_signs
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.executor import default_workers
 from cortexrnn.schema import TRIAL_DIMS
+from cortexrnn.theory.system import System
 from cortexrnn.training.bptt import Sweep, Trainer, check_current
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
 from cortexrnn.training.model import Model
@@ -162,6 +163,29 @@ class Trained:
         return psychometric(
             judged.trials, stimulus=self.task.stimulus_column, by=self.task.group_column or None, seed=seed
         )
+
+    def system(self, inputs: np.ndarray | None = None) -> System:
+        """Give the network at a constant input, for what `cortexrnn.theory` makes of it; noise is left out.
+
+        Parameters
+        ----------
+        inputs : array_like, shape (n_inputs,), optional
+            Zero if left out.
+
+        Returns
+        -------
+        System
+
+        Raises
+        ------
+        OptionError
+            If there are not as many inputs as the task has, or the network looks ahead in time.
+        """
+        n_inputs = self.model.n_inputs
+        values = np.zeros(n_inputs) if inputs is None else np.asarray(inputs, dtype=float)
+        if values.shape != (n_inputs,) or not np.isfinite(values).all():
+            raise OptionError(f"inputs={inputs!r} is not valid; expected {n_inputs} finite numbers.")
+        return self.model.system(values, self.task.dt_s)
 
     @property
     def weights_before(self) -> np.ndarray:

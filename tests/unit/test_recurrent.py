@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from cortexrnn.cells.recurrent import CELLS, from_torch, to_torch
+from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.cells.sweeps import add_input_gradient
-from cortexrnn.errors import DataError, OptionError
 from cortexrnn.numerics.lanes import N_LANES
 
 TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "cells_twin.py"))
@@ -371,59 +370,3 @@ def test_kernels_have_one_specialisation_for_each_precision(name):
     cell = CELLS[name]
     for kernel in (cell.start, cell.forward, cell.backward, cell.add_start):
         assert len(kernel.signatures) == 2
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_state_dictionary_there_and_back_is_the_same_network(name, dtype):
-    weights = a_problem(name, (6, 3, 1), dtype=dtype).weights
-    state = to_torch(weights)
-    assert list(state) == ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-    back = from_torch(CELLS[name], state)
-    for a, b in zip(back[:4], weights[:4], strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert a.dtype == dtype
-        assert not np.shares_memory(a, b)
-    assert back.norm_gain.size == 0
-    for part in back[5:]:
-        np.testing.assert_array_equal(part, np.zeros((1, 6)))
-
-
-def test_a_network_without_biases_gets_zeros():
-    state = to_torch(a_problem("lstm", (6, 3, 1)).weights)
-    found = from_torch(CELLS["lstm"], {name: values for name, values in state.items() if "bias" not in name})
-    assert found.input_bias.shape == (24,)
-    assert not np.any(found.input_bias)
-    assert not np.any(found.hidden_bias)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"weight_ih_l1": np.zeros((24, 6))}, "holds 'weight_ih_l1'; expected one layer"),
-        ({"weight_hh_l0": None}, "has no 'weight_hh_l0'"),
-        ({"weight_hh_l0": np.zeros((18, 6))}, r"weight_hh_l0 has the shape \(18, 6\); expected \(24, 6\)"),
-        ({"weight_ih_l0": np.zeros(24)}, r"weight_ih_l0 has the shape \(24,\)"),
-        ({"bias_hh_l0": np.zeros(23)}, r"bias_hh_l0 has the shape \(23,\); expected \(24,\)"),
-        ({"bias_ih_l0": np.full(24, np.nan)}, "bias_ih_l0 holds 24 values that are not finite"),
-    ],
-)
-def test_a_state_dictionary_of_another_network_is_refused(change, message):
-    state = to_torch(a_problem("lstm", (6, 3, 1)).weights) | change
-    with pytest.raises(DataError, match=message):
-        from_torch(CELLS["lstm"], {name: values for name, values in state.items() if values is not None})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_network_with_layer_norm_is_refused_for_pytorch(name):
-    weights = a_problem(name, (6, 3, 1), WITH_NORM).weights
-    with pytest.raises(OptionError, match=rf"layer norm with {weights.norm_gain.size} gains"):
-        to_torch(weights)
-
-
-def test_pytorch_has_no_neural_ode():
-    weights = CELLS["ode"].draw(3, 4, seed=0)
-    with pytest.raises(OptionError, match="cell='ode' has no counterpart in PyTorch"):
-        to_torch(weights)
-    with pytest.raises(OptionError, match="cell='ode' has no counterpart in PyTorch"):
-        from_torch(CELLS["ode"], {})

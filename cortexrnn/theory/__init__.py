@@ -1,0 +1,1 @@
+"""What networks must do: steady states, stability, chaos, mean fields."""

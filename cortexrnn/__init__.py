@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
+    from cortexrnn.training.continual import elastic_weights, projected_gradients
+    from cortexrnn.training.interference import predict_interference
     from cortexrnn.training.loop import TrainOptions, train
     from cortexrnn.training.optimisers import Schedule
     from cortexrnn.training.penalties import Penalties
@@ -120,13 +122,16 @@ _ROOMS = {
     "dann_recipe": "circuit",
     "describe": "dynamics",
     "doctor": "spikes",
+    "elastic_weights": "training.continual",
     "export_brian2": "dynamics.brian_script",
     "fit_poisson": "encoding",
     "ladder": "evaluation",
     "load_circuit": "circuit",
     "load_trained": "training.trained",
     "plot_spectrum": "circuit",
+    "predict_interference": "training.interference",
     "predict_spectrum": "circuit",
+    "projected_gradients": "training.continual",
     "read_recording": "spikes",
     "reservoirs": "training.reservoirs",
     "sample_spikes": "dynamics",
@@ -188,13 +193,16 @@ __all__ = [
     "dann_recipe",
     "describe",
     "doctor",
+    "elastic_weights",
     "export_brian2",
     "fit_poisson",
     "ladder",
     "load_circuit",
     "load_trained",
     "plot_spectrum",
+    "predict_interference",
     "predict_spectrum",
+    "projected_gradients",
     "read_recording",
     "reservoirs",
     "sample_spikes",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from cortexrnn.errors import OptionError
 from cortexrnn.numerics.lanes import N_LANES
@@ -91,6 +91,8 @@ class Trainer:
         self._n_threads = n_threads
         self._segment_steps = segment_steps
         self._rooms: dict[tuple[int, int], tuple[Any, np.ndarray]] = {}
+        # Looking for the libraries of linear algebra takes as long as a step of a small network: once.
+        self._libraries = ThreadpoolController()
         if self._penalties.omega and not model.has_omega:
             raise OptionError(
                 f"the penalty omega is not defined for {model.name!r}; it is for circuits and vanilla cells.",
@@ -138,8 +140,13 @@ class Trainer:
             extra, by_weights, by_readout = tile.backward(by_answers, by_hidden, self._penalties, shares[k])
             return loss + extra, by_weights, by_readout, answers[:, : model.n_outputs * N_LANES]
 
-        with threadpool_limits(1), ThreadPoolExecutor(min(self._n_threads, len(tiles))) as pool:
-            parts = list(pool.map(work, range(len(tiles))))
+        n_threads = min(self._n_threads, len(tiles))
+        with self._libraries.limit(limits=1):
+            if n_threads == 1:
+                parts = [work(k) for k in range(len(tiles))]
+            else:
+                with ThreadPoolExecutor(n_threads) as pool:
+                    parts = list(pool.map(work, range(len(tiles))))
         outputs = from_lanes([part[3] for part in parts], len(batch.inputs))
         loss = sum(part[0] for part in parts)
         if not sweep.wants_gradient:

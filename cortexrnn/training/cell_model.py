@@ -62,6 +62,9 @@ class CellNetwork:
         object.__setattr__(self, "truncation", check_count("truncation", self.truncation, at_least=0))
         if self.has_norm and self.kind == "ode":
             raise OptionError("has_norm=True is not valid for the kind 'ode'; expected a vanilla, LSTM or GRU network.")
+        if self.is_bidirectional and self.kind == "ode":
+            # Read from the end, a gap would stand on the wrong side of its sample.
+            raise OptionError("is_bidirectional=True is not valid for the kind 'ode'; its gaps point ahead in time.")
 
 
 class CellModel(Model):

@@ -9,6 +9,7 @@ from cortexrnn.training.tasks.dots import RandomDots, ReactionDots
 from cortexrnn.training.tasks.frequencies import ParametricMemory
 from cortexrnn.training.tasks.go import GoNoGo
 from cortexrnn.training.tasks.intervals import IntervalTiming
+from cortexrnn.training.tasks.irregular import GriddedWaves, IrregularWaves
 from cortexrnn.training.tasks.long_memory import Adding, CopyMemory, FirstSymbol
 from cortexrnn.training.tasks.matching import CategoryMatch, DelayedMatch
 from cortexrnn.training.tasks.movements import SequenceGeneration
@@ -25,6 +26,7 @@ from cortexrnn.training.tasks.presets import (
     flip_flop,
     go_nogo,
     interval_timing,
+    irregular_waves,
     load_task,
     multisensory,
     parametric_memory,
@@ -53,7 +55,9 @@ __all__ = [
     "FirstSymbol",
     "FlipFlop",
     "GoNoGo",
+    "GriddedWaves",
     "IntervalTiming",
+    "IrregularWaves",
     "Multisensory",
     "OneOf",
     "OwnTask",
@@ -80,6 +84,7 @@ __all__ = [
     "from_function",
     "go_nogo",
     "interval_timing",
+    "irregular_waves",
     "load_task",
     "multisensory",
     "parametric_memory",

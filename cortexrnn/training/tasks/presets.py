@@ -18,6 +18,7 @@ from cortexrnn.training.tasks.dots import RandomDots, ReactionDots
 from cortexrnn.training.tasks.frequencies import ParametricMemory
 from cortexrnn.training.tasks.go import GoNoGo
 from cortexrnn.training.tasks.intervals import IntervalTiming
+from cortexrnn.training.tasks.irregular import IrregularWaves
 from cortexrnn.training.tasks.long_memory import Adding, CopyMemory, FirstSymbol
 from cortexrnn.training.tasks.matching import CategoryMatch, DelayedMatch
 from cortexrnn.training.tasks.movements import SequenceGeneration
@@ -122,12 +123,17 @@ def first_symbol(**changes: Any) -> FirstSymbol:
     return _make(FirstSymbol, changes)
 
 
+def irregular_waves(**changes: Any) -> IrregularWaves:
+    """Give oscillations sampled at irregular times (after Rubanova et al. 2019), for neural ODEs."""
+    return _make(IrregularWaves, changes)
+
+
 _PRESETS: dict[str, Callable[..., Task]] = {
     preset.__name__: preset
     for preset in (
         random_dots, random_dots_variable, random_dots_reaction, context_decision, multisensory, parametric_memory,
         delayed_match, delayed_match_rotated, delayed_match_category, go_nogo, pro_anti, delayed_estimation, flip_flop,
-        sine, sequence, interval_timing, copy_memory, adding, first_symbol,
+        sine, sequence, interval_timing, copy_memory, adding, first_symbol, irregular_waves,
     )
 }  # fmt: skip
 

@@ -68,9 +68,11 @@ if TYPE_CHECKING:
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.continual import elastic_weights, projected_gradients
     from cortexrnn.training.interference import predict_interference
+    from cortexrnn.training.lesions import Lesion, ablate, ablation
     from cortexrnn.training.loop import TrainOptions, train
     from cortexrnn.training.optimisers import Schedule
     from cortexrnn.training.penalties import Penalties
+    from cortexrnn.training.perturbations import Perturbation, perturb
     from cortexrnn.training.trained import Trained, load_trained
 
 _ROOMS = {
@@ -88,10 +90,12 @@ _ROOMS = {
     "HistoryGLM": "encoding",
     "Initial": "cells.initial",
     "Input": "circuit",
+    "Lesion": "training.lesions",
     "LowRank": "circuit",
     "Noise": "circuit",
     "PSTH": "encoding",
     "Penalties": "training.penalties",
+    "Perturbation": "training.perturbations",
     "PoissonFit": "encoding",
     "Population": "circuit",
     "Projection": "circuit",
@@ -114,6 +118,8 @@ _ROOMS = {
     "Trainable": "training.circuit_model",
     "Trained": "training.trained",
     "WeightLaw": "circuit",
+    "ablate": "training.lesions",
+    "ablation": "training.lesions",
     "audit_signs": "circuit",
     "build_weights": "circuit",
     "check_dt": "dynamics",
@@ -128,6 +134,7 @@ _ROOMS = {
     "ladder": "evaluation",
     "load_circuit": "circuit",
     "load_trained": "training.trained",
+    "perturb": "training.perturbations",
     "plot_spectrum": "circuit",
     "predict_interference": "training.interference",
     "predict_spectrum": "circuit",
@@ -159,10 +166,12 @@ __all__ = [
     "HistoryGLM",
     "Initial",
     "Input",
+    "Lesion",
     "LowRank",
     "Noise",
     "PSTH",
     "Penalties",
+    "Perturbation",
     "PoissonFit",
     "Population",
     "Projection",
@@ -185,6 +194,8 @@ __all__ = [
     "Trainable",
     "Trained",
     "WeightLaw",
+    "ablate",
+    "ablation",
     "audit_signs",
     "build_weights",
     "check_dt",
@@ -199,6 +210,7 @@ __all__ = [
     "ladder",
     "load_circuit",
     "load_trained",
+    "perturb",
     "plot_spectrum",
     "predict_interference",
     "predict_spectrum",

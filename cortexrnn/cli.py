@@ -225,14 +225,19 @@ def train(circuit: str, task: str, **given: Any) -> None:
 @cli.command()
 @click.argument("name", nargs=-1)
 @click.option("--out", metavar="DIR", help="Folder for result.md and figure.svg of every target.")
-def validate(name: tuple[str, ...], out: str | None) -> None:
+@click.option("--quick", is_flag=True, help="Fewer or smaller networks where a target takes longer than a minute.")
+def validate(name: tuple[str, ...], out: str | None, quick: bool) -> None:
     """Let published numbers come out: what the paper has, what we have, PASS or FAIL. All of them without NAME.
 
     Example: cortexrnn validate rajan_abbott_2006 --out validated
     """
     from cortexrnn.validation import targets
 
-    failed = [each for each in name or targets.names() if targets.main(each, Path(out) / each if out else None)]
+    failed = [
+        each
+        for each in name or targets.names()
+        if targets.main(each, Path(out) / each if out else None, quick=quick)
+    ]
     if failed:
         click.echo(f"cortexrnn: failed: {', '.join(failed)}", err=True)
         sys.exit(EXIT_CHECK_FAILED)

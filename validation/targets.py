@@ -2,7 +2,8 @@
 
 A target is a folder beside this file with two files in it. ``expected.toml`` says what must come out: the source, the
 setting, and for every quantity its value and how far off it may be. ``run.py`` has two functions: ``measure()``
-returns the quantities by name and whatever the figure needs, ``draw(figure, evidence)`` draws it.
+returns the quantities by name and whatever the figure needs, ``draw(figure, evidence)`` draws it. One that takes longer
+than a minute has a third, ``measure_quick()``: the same from fewer or smaller networks.
 
     python -m cortexrnn.validation.rajan_abbott_2006.run
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -254,7 +256,7 @@ def show_table(judgements: tuple[Judgement, ...]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
-def main(name: str, folder: str | Path | None = None) -> int:
+def main(name: str, folder: str | Path | None = None, *, quick: bool = False) -> int:
     """Measure a target, print its table, and write the result and the figure.
 
     Parameters
@@ -263,6 +265,8 @@ def main(name: str, folder: str | Path | None = None) -> int:
         One of `names`.
     folder : path, optional
         Where ``result.md`` and ``figure.svg`` go; without it nothing is written.
+    quick : bool
+        Whether fewer or smaller networks will do, where the whole takes longer than a minute.
 
     Returns
     -------
@@ -278,7 +282,8 @@ def main(name: str, folder: str | Path | None = None) -> int:
     script = importlib.import_module(f"{_PACKAGE}.{name}.run")
     # One thread of linear algebra: the same sums in the same order, and no threads that wait for each other.
     with threadpool_limits(1):
-        values, evidence = script.measure()
+        measure = getattr(script, "measure_quick", script.measure) if quick else script.measure
+        values, evidence = measure()
     judgements = judge(study, values)
     table = show_table(judgements)
     print(f"{study.id}  {study.source}\n{study.setting}\n\n{table}\n", flush=True)
@@ -286,6 +291,20 @@ def main(name: str, folder: str | Path | None = None) -> int:
         atomic_write(Path(folder) / "result.md", _page(study, table).encode("utf-8"))
         save_figure(Path(folder) / "figure.svg", script.draw, evidence)
     return EXIT_DONE if all(judgement.passed for judgement in judgements) else EXIT_CHECK_FAILED
+
+
+def run_script(name: str, script: str) -> None:
+    """Run a target as a script and exit with its code; with ``--quick`` behind it nothing is written.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    script : str
+        Path of its ``run.py``.
+    """
+    quick = "--quick" in sys.argv[1:]
+    sys.exit(main(name, None if quick else Path(script).parent, quick=quick))
 
 
 def save_figure(path: Path, draw: Any, evidence: Any) -> None:

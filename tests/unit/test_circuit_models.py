@@ -19,6 +19,7 @@ TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "circuit_twi
 NAMES = (
     "balanced_chaos",
     "hennequin_2018",
+    "masse_2019",
     "mastrogiuseppe_ostojic_2018",
     "mi_katkov_tsodyks_2017",
     "mongillo_2008",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
 from cortexrnn.training.reservoirs.force import Force
 from cortexrnn.training.reservoirs.readout import relative_error
 from cortexrnn.training.reservoirs.rls import RLS, SignedRLS
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,4 +113,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("force", Path(__file__).parent))
+    run_script("force", __file__)

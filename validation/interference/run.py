@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from cortexrnn.training.continual import elastic_weights, projected_gradients
 from cortexrnn.training.interference import LossSurface, hessian, predict_interference
 from cortexrnn.training.model import Model
 from cortexrnn.training.networks import make_model
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,4 +210,4 @@ def draw_scores(ax: Axes, scores: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("interference", Path(__file__).parent))
+    run_script("interference", __file__)

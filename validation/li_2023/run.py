@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ from scipy.linalg import svdvals
 from cortexrnn.circuit import Circuit, build_weights, spectral_recipe
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,4 +64,4 @@ def draw(figure: Figure, evidence: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("li_2023", Path(__file__).parent))
+    run_script("li_2023", __file__)

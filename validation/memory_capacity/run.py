@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
 from cortexrnn.training.reservoirs.memory import MemoryCapacity, linear_memory, memory_capacity
 from cortexrnn.training.reservoirs.reservoir import Reservoir, ReservoirSpec
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,4 +79,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("memory_capacity", Path(__file__).parent))
+    run_script("memory_capacity", __file__)

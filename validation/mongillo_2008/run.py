@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from scipy.optimize import brentq, fsolve
 from cortexrnn.circuit import load_circuit
 from cortexrnn.dynamics import Pulse, Record, Samples, simulate
 from cortexrnn.report import style
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,4 +178,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("mongillo_2008", Path(__file__).parent))
+    run_script("mongillo_2008", __file__)

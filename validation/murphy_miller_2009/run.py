@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from cortexrnn.circuit import Circuit, WeightLaw, build_weights, load_circuit
 from cortexrnn.dynamics import Solver, simulate
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,4 +89,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("murphy_miller_2009", Path(__file__).parent))
+    run_script("murphy_miller_2009", __file__)

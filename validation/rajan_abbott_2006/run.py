@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from cortexrnn.circuit import build_weights, load_circuit, predict_spectrum
 from cortexrnn.report.circuits import plot_spectrum
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,4 +66,4 @@ def draw(figure: Figure, evidence: dict[str, xr.Dataset]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("rajan_abbott_2006", Path(__file__).parent))
+    run_script("rajan_abbott_2006", __file__)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ import xarray as xr
 from cortexrnn.circuit import load_circuit
 from cortexrnn.dynamics import simulate
 from cortexrnn.report import style
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,4 +66,4 @@ def draw(figure: Figure, evidence: dict[float, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("sompolinsky_1988", Path(__file__).parent))
+    run_script("sompolinsky_1988", __file__)

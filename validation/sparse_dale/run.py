@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,7 @@ import xarray as xr
 
 from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw, build_weights, predict_spectrum
 from cortexrnn.report.circuits import plot_spectrum
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,4 +96,4 @@ def draw(figure: Figure, evidence: dict[str, xr.Dataset]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("sparse_dale", Path(__file__).parent))
+    run_script("sparse_dale", __file__)

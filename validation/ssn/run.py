@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from cortexrnn.circuit import Circuit, build_inputs, build_weights, load_circuit
 from cortexrnn.dynamics import Pulse, simulate
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,4 +66,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("ssn", Path(__file__).parent))
+    run_script("ssn", __file__)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw, build_
 from cortexrnn.dynamics import Record, simulate
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,4 +121,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("van_vreeswijk_sompolinsky_1998", Path(__file__).parent))
+    run_script("van_vreeswijk_sompolinsky_1998", __file__)

@@ -30,6 +30,7 @@ from cortexrnn.cells.sweeps import (
     add_start_sums,
     lay_starts,
     lay_step,
+    let_through,
     take_row_sums,
     take_sums,
     tanhs,
@@ -114,7 +115,7 @@ def ode_forward(inputs, keep, packed, tape):
         before = room.stages[room.stages.shape[0] - 1]
         arguments[:] = packed.bias
         add_rows(arguments, packed.input, inputs[t])
-        add_rows(arguments, packed.hidden, _keep(before, keep, kept))
+        add_rows(arguments, packed.hidden, let_through(before, keep, kept))
         tanhs(arguments[:size], tape.arguments[t])
         _update(inputs[t, N_LANES : 2 * N_LANES], before, tape.arguments[t], tape.hidden[t + 1])
 
@@ -155,7 +156,7 @@ def ode_backward(inputs, by_hidden, keep, packed, tape, gradient, truncation):
         by_kept[:] = 0
         add_rows(by_kept, packed.hidden_t, tape.arguments[t])
         _add_kept(by_kept, keep, by_h[:size])
-        lay_step(tape.arguments[t], _keep(before, keep, kept), inputs[t], t % CHUNK, tape.outer)
+        lay_step(tape.arguments[t], let_through(before, keep, kept), inputs[t], t % CHUNK, tape.outer)
         if t % CHUNK == 0:
             add_chunk(min(CHUNK, n_steps - t), tape.outer)
         if flows:
@@ -207,18 +208,8 @@ def _update_backward(presence, direct, carried, target):
             carried[k] = (unit - m) * by_after
 
 
-@njit(cache=True, nogil=True)
-def _keep(state, keep, kept):
-    """Give what is left of a state after dropout."""
-    if keep.size == 0:
-        return state
-    for k in range(state.size):
-        kept[k] = keep[k] * state[k]
-    return kept
-
-
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_kept(by_kept, keep, by_state):
-    """Run the adjoint of `_keep`, adding."""
+    """Run the adjoint of `let_through`, adding."""
     for k in range(by_state.size):
         by_state[k] += keep[k] * by_kept[k] if keep.size else by_kept[k]

@@ -25,6 +25,7 @@ from cortexrnn.cells.sweeps import (
     add_lane_sums,
     add_step,
     empty_outer_sums,
+    let_through,
     spread,
     take_row_sums,
     take_sums,
@@ -190,7 +191,7 @@ def add_recurrent(t, keep, packed, tape, arguments):
         The recurrent rows; added to.
     """
     products = tape.products
-    seen = _let_through(tape.hidden[t], keep, products.seen)
+    seen = let_through(tape.hidden[t], keep, products.seen)
     if packed.norm_gain.size == 0:
         add_rows(arguments, packed.hidden, seen)
         return
@@ -240,7 +241,7 @@ def recurrent_backward(t, inputs, keep, packed, tape, by_h):
     """
     products = tape.products
     by_arguments = tape.arguments[t, tape.arguments.shape[1] - packed.hidden_t.shape[1] * N_LANES :]
-    seen = _let_through(tape.hidden[t], keep, products.seen)
+    seen = let_through(tape.hidden[t], keep, products.seen)
     nothing = np.empty((inputs.shape[0], 0), inputs.dtype)
     if packed.norm_gain.size == 0:
         by_product = by_arguments
@@ -287,12 +288,3 @@ def end_backward(by_h, tape, gradient):
     take_row_sums(products.outer_input, 0, n_inputs, gradient.input_bias[n_shared:])
     add_lane_sums(products.by_gain, gradient.norm_gain)
 
-
-@njit(cache=True, nogil=True)
-def _let_through(state, keep, room):
-    """Give the state as the recurrent weights see it."""
-    if keep.size == 0:
-        return state
-    for k in range(keep.size):
-        room[k] = keep[k] * state[k]
-    return room

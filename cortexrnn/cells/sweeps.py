@@ -127,6 +127,30 @@ def add_start_sums(values, group, total):
             total[group[lane], i] += values[i * N_LANES + lane]
 
 
+@njit(cache=True, nogil=True)
+def let_through(state, keep, room):
+    """Give the state as recurrent weights see it after dropout.
+
+    Parameters
+    ----------
+    state : ndarray, shape (n * N_LANES,)
+    keep : ndarray, shape (n * N_LANES,) or (0,)
+        What is left of every entry; nothing is dropped if empty.
+    room : ndarray, like `keep`
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        `room`, or the state itself where nothing is dropped.
+    """
+    if keep.size == 0:
+        return state
+    for k in range(keep.size):
+        room[k] = keep[k] * state[k]
+    return room
+
+
 def empty_outer_sums(n_rows: int, n_columns: int, dtype: np.dtype) -> OuterSums:
     """Allocate the sums of outer products of `n_rows` derivatives and `n_columns` states and inputs."""
     n_panels = n_columns // N_LANES + 1

@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     )
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
+    from cortexrnn.theory import mean_field
+    from cortexrnn.theory.basins import basins, complete_patterns
+    from cortexrnn.theory.continuation import follow_branch
+    from cortexrnn.theory.fixed_points import fixed_points
+    from cortexrnn.theory.gradient_flow import gradient_flow
+    from cortexrnn.theory.lyapunov import lyapunov
+    from cortexrnn.theory.mean_field import dmft
+    from cortexrnn.theory.system import as_system
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
@@ -120,20 +128,29 @@ _ROOMS = {
     "WeightLaw": "circuit",
     "ablate": "training.lesions",
     "ablation": "training.lesions",
+    "as_system": "theory.system",
     "audit_signs": "circuit",
+    "basins": "theory.basins",
     "build_weights": "circuit",
     "check_dt": "dynamics",
     "circuit_names": "circuit",
     "compare": "evaluation",
+    "complete_patterns": "theory.basins",
     "dann_recipe": "circuit",
     "describe": "dynamics",
+    "dmft": "theory.mean_field",
     "doctor": "spikes",
     "elastic_weights": "training.continual",
     "export_brian2": "dynamics.brian_script",
     "fit_poisson": "encoding",
+    "fixed_points": "theory.fixed_points",
+    "follow_branch": "theory.continuation",
+    "gradient_flow": "theory.gradient_flow",
     "ladder": "evaluation",
     "load_circuit": "circuit",
     "load_trained": "training.trained",
+    "lyapunov": "theory.lyapunov",
+    "mean_field": "theory.mean_field",
     "perturb": "training.perturbations",
     "plot_spectrum": "circuit",
     "predict_interference": "training.interference",
@@ -196,20 +213,29 @@ __all__ = [
     "WeightLaw",
     "ablate",
     "ablation",
+    "as_system",
     "audit_signs",
+    "basins",
     "build_weights",
     "check_dt",
     "circuit_names",
     "compare",
+    "complete_patterns",
     "dann_recipe",
     "describe",
+    "dmft",
     "doctor",
     "elastic_weights",
     "export_brian2",
     "fit_poisson",
+    "fixed_points",
+    "follow_branch",
+    "gradient_flow",
     "ladder",
     "load_circuit",
     "load_trained",
+    "lyapunov",
+    "mean_field",
     "perturb",
     "plot_spectrum",
     "predict_interference",
@@ -233,8 +259,8 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'cortexrnn' has no attribute {name!r}")
     room = importlib.import_module(f"cortexrnn.{_ROOMS[name]}")
-    # The tasks are a room of their own, shown as one.
-    return room if _ROOMS[name].endswith(f".{name}") else getattr(room, name)
+    # Tasks, reservoirs and mean fields are rooms of their own, shown as such.
+    return getattr(room, name, room)
 
 
 def __dir__() -> list[str]:

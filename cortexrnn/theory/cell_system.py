@@ -76,8 +76,11 @@ class CellSystem(System):
         return out
 
     def jacobian(self, states: np.ndarray) -> np.ndarray:
-        """Give the derivative of the step."""
-        return np.stack([self._cell.jacobian(state, self._inputs, self._weights) for state in states])
+        """Give the derivative of the step, state by state."""
+        out = np.empty((len(states), self.size, self.size))
+        for k, state in enumerate(states):
+            out[k] = self._cell.jacobian(state, self._inputs, self._weights)
+        return out
 
     def push(self, states: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Apply the derivative of the step."""

@@ -43,6 +43,17 @@ class RateSystem(System):
         The map. Plastic synapses take the step of `cortexrnn.simulate` in both.
     start_sd : float
         Deviation of the currents that `start` draws.
+
+    Attributes
+    ----------
+    units, weights
+        As given.
+    bias : ndarray, shape (n_units,)
+        Bias and drive.
+    move : ndarray, shape (n_units,)
+        Part of the way to its target that a unit goes in a step.
+    is_plain : bool
+        Whether sources are the units: none is plastic, none is missing.
     """
 
     is_flow = True
@@ -55,45 +66,45 @@ class RateSystem(System):
         self.n_units = weights.bias.size
         self._n_plastic = units.plastic_unit.size
         self.size = self.n_units + 2 * self._n_plastic
-        self._units, self._weights, self._start_sd = units, weights, start_sd
-        self._bias = weights.bias + drive
+        self.units, self.weights, self._start_sd = units, weights, start_sd
+        self.bias = weights.bias + drive
         ratio = units.dt_s / weights.tau_s
         check_choice("method", method, METHODS)
-        self._move = -np.expm1(-ratio) if method == "exponential_euler" else ratio
+        self.move = -np.expm1(-ratio) if method == "exponential_euler" else ratio
         self._shapes = [
             Activation(kind=KINDS[code], gain=gain, threshold=threshold, exponent=exponent)
             for code, (gain, threshold, exponent) in zip(units.codes, units.shapes, strict=True)
         ]
         self._sources = np.concatenate([units.static_unit, units.plastic_unit]).astype(int)
         # Where no unit is missing or plastic, sources are units.
-        self._is_plain = self._n_plastic == 0 and np.array_equal(self._sources, np.arange(self.n_units))
+        self.is_plain = self._n_plastic == 0 and np.array_equal(self._sources, np.arange(self.n_units))
 
     @property
     def labels(self) -> list[str]:
         """Names of the state's entries."""
-        kind = "current" if self._units.form == CURRENT else "rate"
-        senders = self._units.plastic_unit
+        kind = "current" if self.units.form == CURRENT else "rate"
+        senders = self.units.plastic_unit
         return [f"{kind} {k}" for k in range(self.n_units)] + [f"{v} {k}" for v in ("u", "x") for k in senders]
 
     def start(self, n: int, *, seed: int) -> np.ndarray:
         """Draw currents, and begin with rested synapses; in the rate form the rates of these currents."""
         current = self._start_sd * stream(seed, "theory", "start").normal(size=(n, self.n_units))
-        y = current if self._units.form == CURRENT else self._activate(current)
-        rest = np.concatenate([self._weights.U, np.ones(self._n_plastic)])
+        y = current if self.units.form == CURRENT else self._activate(current)
+        rest = np.concatenate([self.weights.U, np.ones(self._n_plastic)])
         return np.hstack([y, np.broadcast_to(rest, (n, rest.size))])
 
     def rates(self, states: np.ndarray) -> np.ndarray:
         """Give the rates."""
         y = states[:, : self.n_units]
-        return self._activate(y) if self._units.form == CURRENT else y
+        return self._activate(y) if self.units.form == CURRENT else y
 
     def step(self, states: np.ndarray) -> np.ndarray:
         """Advance by one step."""
         y, u, x = self._split(states)
         rate = self.rates(states)
         z = self._argument(rate, u, x)
-        target = z if self._units.form == CURRENT else self._activate(z)
-        return np.hstack([y + self._move * (target - y), *self._recover(rate, u, x)])
+        target = z if self.units.form == CURRENT else self._activate(z)
+        return np.hstack([y + self.move * (target - y), *self._recover(rate, u, x)])
 
     def push(self, states: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Apply the derivative of the step."""
@@ -103,12 +114,25 @@ class RateSystem(System):
         by_y = vectors[:, :n]
         by_rate = by_y * slope[:, :, None]
         by_z = self._push_argument(rate, (u, x), by_rate, vectors[:, n:])
-        if self._units.form != CURRENT:
+        if self.units.form != CURRENT:
             by_z *= self._slopes(self._argument(rate, u, x))[:, :, None]
         out = np.empty(vectors.shape)
-        out[:, :n] = by_y + self._move[:, None] * (by_z - by_y)
+        out[:, :n] = by_y + self.move[:, None] * (by_z - by_y)
         if self._n_plastic:
             out[:, n:] = self._push_recover(rate, (u, x), by_rate, vectors[:, n:])
+        return out
+
+    def jacobian(self, states: np.ndarray) -> np.ndarray:
+        """Give the derivative of the step: without plastic synapses the weights, scaled."""
+        if not self.is_plain:
+            return super().jacobian(states)
+        recurrent = self.weights.recurrent
+        if self.units.form == CURRENT:
+            out = (self.move[:, None] * recurrent) * self._state_slopes(states)[:, None, :]
+        else:
+            slope = self._slopes(self.rates(states) @ recurrent.T + self.bias)
+            out = (self.move * slope)[:, :, None] * recurrent
+        np.einsum("kii->ki", out)[...] += 1.0 - self.move
         return out
 
     def velocity(self, states: np.ndarray) -> np.ndarray:
@@ -116,11 +140,11 @@ class RateSystem(System):
         y, u, x = self._split(states)
         rate = self.rates(states)
         z = self._argument(rate, u, x)
-        target = z if self._units.form == CURRENT else self._activate(z)
-        of_y = (target - y) / self._weights.tau_s
+        target = z if self.units.form == CURRENT else self._activate(z)
+        of_y = (target - y) / self.weights.tau_s
         if not self._n_plastic:
             return of_y
-        r = np.maximum(rate[:, self._units.plastic_unit], 0.0) * self._units.rate_scale_hz
+        r = np.maximum(rate[:, self.units.plastic_unit], 0.0) * self.units.rate_scale_hz
         laws = self._laws()
         used = u + laws.jumps * laws.U * (1.0 - u)
         of_u = laws.facilitates * ((laws.U - u) * laws.per_tau_f + laws.U * (1.0 - u) * r)
@@ -134,14 +158,14 @@ class RateSystem(System):
         eye = np.broadcast_to(np.eye(size), (len(states), size, size))
         by_rate = eye[:, :n] * slope[:, :, None]
         by_z = self._push_argument(rate, (u, x), by_rate, eye[:, n:])
-        if self._units.form != CURRENT:
+        if self.units.form != CURRENT:
             by_z *= self._slopes(self._argument(rate, u, x))[:, :, None]
         out = np.zeros((len(states), size, size))
-        out[:, :n] = (by_z - eye[:, :n]) / self._weights.tau_s[:, None]
+        out[:, :n] = (by_z - eye[:, :n]) / self.weights.tau_s[:, None]
         if m:
-            laws, unit = self._laws(), self._units.plastic_unit
+            laws, unit = self._laws(), self.units.plastic_unit
             positive = rate[:, unit] > 0.0
-            scale = self._units.rate_scale_hz
+            scale = self.units.rate_scale_hz
             r = np.where(positive, rate[:, unit], 0.0) * scale
             by_r = by_rate[:, unit] * positive[:, :, None] * scale
             by_u, by_x = eye[:, n : n + m], eye[:, n + m :]
@@ -165,14 +189,14 @@ class RateSystem(System):
 
     def _activate(self, z: np.ndarray) -> np.ndarray:
         """Apply every population's activation."""
-        first, out = self._units.first, np.empty_like(z)
+        first, out = self.units.first, np.empty_like(z)
         for k, shape in enumerate(self._shapes):
             out[:, first[k] : first[k + 1]] = shape(z[:, first[k] : first[k + 1]])
         return out
 
     def _slopes(self, z: np.ndarray) -> np.ndarray:
         """Give the derivative of every population's activation."""
-        first, out = self._units.first, np.empty_like(z)
+        first, out = self.units.first, np.empty_like(z)
         for k, shape in enumerate(self._shapes):
             out[:, first[k] : first[k + 1]] = shape.slope(z[:, first[k] : first[k + 1]])
         return out
@@ -180,27 +204,27 @@ class RateSystem(System):
     def _state_slopes(self, states: np.ndarray) -> np.ndarray:
         """Give the derivatives of rates with respect to the state's y."""
         y = states[:, : self.n_units]
-        return self._slopes(y) if self._units.form == CURRENT else np.ones_like(y)
+        return self._slopes(y) if self.units.form == CURRENT else np.ones_like(y)
 
     def _argument(self, rate: np.ndarray, u: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Give the argument z of every unit."""
-        if self._is_plain:
-            return rate @ self._weights.recurrent.T + self._bias
+        if self.is_plain:
+            return rate @ self.weights.recurrent.T + self.bias
         sent = rate[:, self._sources]
         if self._n_plastic:
             released = np.empty(u.size)
             release_forward(u.ravel(), x.ravel(), self._sent_plastic(rate), self._laws(len(u)), released)
-            sent[:, self._units.static_unit.size :] = released.reshape(u.shape)
-        return sent @ self._weights.recurrent.T + self._bias
+            sent[:, self.units.static_unit.size :] = released.reshape(u.shape)
+        return sent @ self.weights.recurrent.T + self.bias
 
     def _push_argument(self, rate, synapses, by_rate, by_synapses):
         """Apply the derivative of the argument to vectors of rates and of synapses' states."""
-        if self._is_plain:
-            return self._weights.recurrent @ by_rate
+        if self.is_plain:
+            return self.weights.recurrent @ by_rate
         by_sent = by_rate[:, self._sources]
         if self._n_plastic:
             u, x = synapses
-            m, n_static = self._n_plastic, self._units.static_unit.size
+            m, n_static = self._n_plastic, self.units.static_unit.size
             by_u, by_x, by_r, by_law = np.zeros((4, u.size))
             laws = self._laws(len(u))
             release_backward(
@@ -210,14 +234,14 @@ class RateSystem(System):
             by_sent[:, n_static:] = (
                 parts[0] * by_sent[:, n_static:] + parts[1] * by_synapses[:, :m] + parts[2] * by_synapses[:, m:]
             )
-        return self._weights.recurrent @ by_sent
+        return self.weights.recurrent @ by_sent
 
     def _recover(self, rate: np.ndarray, u: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
         """Advance the synapses by one step."""
         if not self._n_plastic:
             return []
         new_u, new_x = np.empty((2, u.size))
-        scales = (float(self._units.rate_scale_hz), float(self.dt_s))
+        scales = (float(self.units.rate_scale_hz), float(self.dt_s))
         recover_forward(u.ravel(), x.ravel(), self._sent_plastic(rate), scales, self._laws(len(u)), new_u, new_x)
         return [new_u.reshape(u.shape), new_x.reshape(x.shape)]
 
@@ -225,25 +249,25 @@ class RateSystem(System):
         """Apply the derivative of the synapses' step: every synapse by itself, a 2 x 3 matrix."""
         u, x = synapses
         m = self._n_plastic
-        scales, laws = (float(self._units.rate_scale_hz), float(self.dt_s)), self._laws(len(u))
+        scales, laws = (float(self.units.rate_scale_hz), float(self.dt_s)), self._laws(len(u))
         rows = []
         for k in range(2):
             state = (np.full(u.size, float(k == 0)), np.full(u.size, float(k == 1)))
             by_r, unused = np.zeros(u.size), tuple(np.zeros((3, u.size)))
             recover_backward(u.ravel(), x.ravel(), self._sent_plastic(rate), scales, laws, state, by_r, unused)
             of_u, of_x, of_r = (part.reshape(*u.shape, 1) for part in (*state, by_r))
-            from_rate = of_r * by_rate[:, self._units.plastic_unit]
+            from_rate = of_r * by_rate[:, self.units.plastic_unit]
             rows.append(of_u * by_synapses[:, :m] + of_x * by_synapses[:, m:] + from_rate)
         return np.concatenate(rows, axis=1)
 
     def _sent_plastic(self, rate: np.ndarray) -> np.ndarray:
         """Give the rates at the plastic synapses, flat."""
-        return rate[:, self._units.plastic_unit].ravel()
+        return rate[:, self.units.plastic_unit].ravel()
 
     def _laws(self, n: int = 1) -> Synapses:
         """Give the synapses' parameters for `n` states, one after the other."""
-        weights = self._weights
-        spread = spread_synapses(weights.U, weights.tau_f_s, weights.tau_d_s, self._units.convention)
+        weights = self.weights
+        spread = spread_synapses(weights.U, weights.tau_f_s, weights.tau_d_s, self.units.convention)
         return Synapses(*(np.tile(part[::N_LANES], n) for part in spread))
 
 

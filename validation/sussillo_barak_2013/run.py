@@ -10,6 +10,7 @@ import numpy as np
 from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw
 from cortexrnn.numerics.streams import stream
 from cortexrnn.report import style
+from cortexrnn.theory.fixed_points import FixedPoints, fixed_points
 from cortexrnn.training.circuit_model import Trainable
 from cortexrnn.training.loop import TrainOptions, train
 from cortexrnn.training.optimisers import Schedule
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SEEDS, MAX_STEPS, N_UNITS, TAU_S = range(3), 1500, 64, 0.05
 TASK = FlipFlop(dt_s=0.02)
-N_TRIALS, N_STARTS = 1000, 2048
+N_TRIALS, N_STARTS, N_SEARCHED = 1000, 2048, 1000
 # A state is still where no unit moves by more than this in a step; two states closer than the other are one.
 STILL, APART, MOST_STEPS = 1e-12, 1e-3, 200_000
 
@@ -63,6 +64,8 @@ class Found(NamedTuple):
     outputs : ndarray, shape (n_points, 3)
     n_moving : int
         Starts that did not come to rest.
+    searched : FixedPoints
+        Points of all kinds, from a search for roots.
     twin_error : float
         Largest difference of outputs between the package and the step above.
     """
@@ -72,6 +75,7 @@ class Found(NamedTuple):
     radius: np.ndarray
     outputs: np.ndarray
     n_moving: int
+    searched: FixedPoints
     twin_error: float
 
 
@@ -104,7 +108,8 @@ def look(trained: Trained, seed: int) -> Found:
     every = states.reshape(-1, N_UNITS)
     points, n_moving = rest(flow, every[stream(seed, "starts").choice(len(every), N_STARTS, replace=False)])
     radius = np.array([np.abs(np.linalg.eigvals(flow.jacobian(point))).max() for point in points])
-    return Found(trained, points, radius, np.tanh(points) @ readout.T + bias, n_moving, twin_error)
+    searched = fixed_points(trained, n_starts=N_SEARCHED, seed=seed)
+    return Found(trained, points, radius, np.tanh(points) @ readout.T + bias, n_moving, searched, twin_error)
 
 
 def rest(flow: Flow, y: np.ndarray) -> tuple[np.ndarray, int]:
@@ -139,9 +144,16 @@ def measure(seeds: Iterable[int] = SEEDS, max_steps: int = MAX_STEPS) -> tuple[d
         "patterns": float(min(patterns)),
         "radius": max(float(each.radius.max(initial=0.0)) for each in found),
         "moving": float(sum(each.n_moving for each in found)),
+        "searched": float(max(abs(np.sum(indices(each) == 0) - 8) for each in found)),
+        "saddles": float(min(np.sum(indices(each) == 1) for each in found)),
         "twin": max(each.twin_error for each in found),
     }
     return values, {"found": found}
+
+
+def indices(found: Found) -> np.ndarray:
+    """Give the number of growing directions at every point of the search, shape (n_points,)."""
+    return found.searched.data["index"].values
 
 
 def draw(figure: Figure, evidence: dict[str, Any]) -> None:
@@ -156,6 +168,8 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
     view = axes.T @ np.array([[1.0, 0.35], [-0.3, 1.0], [0.45, -0.5]])
     for trial in (rates - centre) @ view:
         left.plot(*trial.T, color=style.NOT_HISTORY, linewidth=0.5, zorder=1)
+    passes = np.tanh(first.searched.states[indices(first) > 0])
+    left.plot(*((passes - centre) @ view).T, "o", color=style.HISTORY_MODEL, markerfacecolor="white", markersize=3.5)
     corners = (resting - centre) @ view
     left.plot(*corners.T, "o", color=style.HISTORY_MODEL, markersize=6.0, zorder=2)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}

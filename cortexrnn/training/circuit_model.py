@@ -43,6 +43,8 @@ class Trainable:
         sums to zero, signs and zeros kept (see `cortexrnn.circuit.balance_rows`).
     trains : tuple of str
         Which of recurrent, input, bias, tau_s, start, U, tau_f_s, tau_d_s, readout and readout_bias move.
+    frozen : tuple of (str, str)
+        Projections, source and target, whose weights stay as the circuit has them.
     input_gain, readout_gain : float
         Standard deviations of the input and read-out weights at the start, times the root of the number of sources.
     reads : tuple of str
@@ -56,12 +58,13 @@ class Trainable:
     Raises
     ------
     OptionError
-        If a name is unknown.
+        If a name is unknown, or projections are frozen whose weights the balance scales.
     """
 
     dale: str = "relu"
     balance: str = ""
     trains: tuple[str, ...] = DEFAULT_TRAINS
+    frozen: tuple[tuple[str, str], ...] = ()
     input_gain: float = 1.0
     readout_gain: float = 1.0
     reads: tuple[str, ...] = ()
@@ -73,6 +76,11 @@ class Trainable:
         unknown = [name for name in self.trains if name not in FIELDS]
         if unknown:
             raise OptionError(f"trains={unknown[0]!r} is no parameter; expected some of {', '.join(FIELDS)}.")
+        object.__setattr__(self, "frozen", tuple(tuple(pair) for pair in self.frozen))
+        if self.frozen and self.balance:
+            raise OptionError(
+                f"frozen={self.frozen} is not valid with balance={self.balance!r}, which scales all weights."
+            )
 
 
 class CircuitModel(Model):
@@ -124,6 +132,20 @@ class CircuitModel(Model):
         )  # fmt: skip
         for name, view in self.parts(self.moves).items():
             view[...] = name in trainable.trains
+        self._freeze(trainable.frozen)
+
+    def _freeze(self, projections: tuple[tuple[str, str], ...]) -> None:
+        """Keep the weights of some projections as they are."""
+        sources = self.circuit.population_of[np.concatenate([self.units.static_unit, self.units.plastic_unit])]
+        names, moves = [p.name for p in self.circuit.populations], self.parts(self.moves)["recurrent"]
+        known = {(projection.source, projection.target) for projection in self.circuit.projections}
+        for source, target in projections:
+            if (source, target) not in known:
+                raise OptionError(
+                    f"frozen has {(source, target)!r}; the circuit's projections are {sorted(known)}.", where=self.name
+                )
+            rows = self.circuit.slices[target]
+            moves[rows, sources == names.index(source)] = False
 
     def identity(self) -> dict[str, str]:
         """Say which network this is."""

@@ -21,6 +21,7 @@ from cortexrnn.training.tasks import RandomDots, load_task
 from cortexrnn.training.trained import load_trained
 
 TASK = RandomDots()
+DECAY = Penalties(l2_weights=0.01)
 ASKED = Asked(TASK.n_inputs, TASK.n_outputs, TASK.dt_s)
 SHORT = {"max_steps": 12, "batch_size": 20, "evaluate_every": 4, "n_validation": 20, "criterion": 2.0}
 
@@ -306,3 +307,21 @@ def test_wrong_trainables_are_refused(given, message):
     """Unknown option, parameter, population."""
     with pytest.raises(OptionError, match=message):
         train(e_i(), TASK, trainable=Trainable(**given), options=TrainOptions(**SHORT))
+
+
+@pytest.mark.parametrize("dale", ["relu", "exp"])
+def test_frozen_projections_stay(dale, tmp_path):
+    """Inhibition onto inhibition does not move by a bit, everything else does; it is saved; wrong ones are refused."""
+    frozen = (("inhibitory", "inhibitory"),)
+    trainable = Trainable(dale=dale, frozen=frozen)
+    trained = train(e_i(), TASK, seed=1, trainable=trainable, options=TrainOptions(**SHORT, penalties=DECAY))
+    is_same = trained.weights == trained.weights_before
+    assert is_same[16:, 16:].all()
+    assert not is_same[:16].all()
+    assert not is_same[16:, :16].all()
+    trained.save(tmp_path / "net.safetensors")
+    assert load_trained(tmp_path / "net.safetensors", TASK).model.trainable == trainable
+    with pytest.raises(OptionError, match=r"frozen has \('nobody', 'inhibitory'\)"):
+        train(e_i(), TASK, trainable=Trainable(frozen=(("nobody", "inhibitory"),)), options=TrainOptions(**SHORT))
+    with pytest.raises(OptionError, match="which scales all weights"):
+        Trainable(frozen=frozen, balance="rows")

@@ -63,13 +63,11 @@ if TYPE_CHECKING:
     )
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
-    from cortexrnn.theory import mean_field
+    from cortexrnn.theory import fixed_points, gradient_flow, lyapunov
+    from cortexrnn.theory.analysis import analyse
     from cortexrnn.theory.basins import basins, complete_patterns
     from cortexrnn.theory.continuation import follow_branch
-    from cortexrnn.theory.fixed_points import fixed_points
-    from cortexrnn.theory.gradient_flow import gradient_flow
-    from cortexrnn.theory.lyapunov import lyapunov
-    from cortexrnn.theory.mean_field import dmft
+    from cortexrnn.theory.mean_field import dmft, mean_field
     from cortexrnn.theory.system import as_system
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
@@ -128,6 +126,7 @@ _ROOMS = {
     "WeightLaw": "circuit",
     "ablate": "training.lesions",
     "ablation": "training.lesions",
+    "analyse": "theory.analysis",
     "as_system": "theory.system",
     "audit_signs": "circuit",
     "basins": "theory.basins",
@@ -213,6 +212,7 @@ __all__ = [
     "WeightLaw",
     "ablate",
     "ablation",
+    "analyse",
     "as_system",
     "audit_signs",
     "basins",

@@ -223,6 +223,49 @@ def train(circuit: str, task: str, **given: Any) -> None:
 
 
 @cli.command()
+@click.argument("network", metavar="FILE|CIRCUIT")
+@click.option("--task", metavar="NAME", help="What a trained network, a .safetensors file, was trained on.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the circuit.")
+@click.option("--input", "levels", multiple=True, metavar="NAME=LEVEL", help="Hold an input at a level; others are 0.")
+@click.option("--duration", "duration_s", type=float, help="Seconds for the Lyapunov exponents; default: 2000 steps.")
+@click.option("--starts", "n_starts", type=int, default=256, show_default=True, help="Starts of the search for points.")
+@click.option("--exponents", "n_exponents", type=int, default=5, show_default=True, help="Leading exponents.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of starts.")
+@click.option("--out", metavar="DIR", help="Folder for the results; default: NAME-analysis.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the tables.")
+def analyse(network: str, **given: Any) -> None:
+    """Take a circuit or a trained network apart: fixed points and their modes, Lyapunov exponents, figures.
+
+    Example: cortexrnn analyse wilson_cowan_1972 --starts 100
+    """
+    from cortexrnn.circuit.changes import change_circuit
+    from cortexrnn.theory.analysis import analyse as take_apart
+
+    pairs = [_pair("--input", text, "NAME=LEVEL") for text in given["levels"]]
+    levels = {name: _number("--input", text) for name, text in pairs}
+    if network.endswith(".safetensors"):
+        if not given["task"]:
+            raise OptionError("--task is missing: a trained network needs the task that it was trained on.")
+        if given["changes"]:
+            raise OptionError("--set changes circuits; a trained network is as it is.")
+        trained = cx.load_trained(network, cx.tasks.load_task(given["task"]))
+        unknown = [name for name in levels if name not in trained.task.input_names]
+        if unknown:
+            raise OptionError(f"--input {unknown[0]!r} is unknown; the task has {', '.join(trained.task.input_names)}.")
+        thing = trained.system([levels.get(name, 0.0) for name in trained.task.input_names])
+        options, name = {}, Path(network).stem
+    else:
+        thing = change_circuit(cx.load_circuit(network), dict(_pair("--set", t, "KEY=VALUE") for t in given["changes"]))
+        options, name = {"inputs": levels}, thing.name
+    settings = {key: given[key] for key in ("duration_s", "n_starts", "n_exponents", "seed")}
+    found = take_apart(thing, **settings, **options)
+    folder = Path(given["out"] or f"{name}-analysis")
+    found.save(folder)
+    words = json.dumps(found.summary, indent=2, allow_nan=False) if given["as_json"] else f"{found.show()}\n\n{folder}"
+    click.echo(words)
+
+
+@cli.command()
 @click.argument("name", nargs=-1)
 @click.option("--out", metavar="DIR", help="Folder for result.md and figure.svg of every target.")
 @click.option("--quick", is_flag=True, help="Fewer or smaller networks where a target takes longer than a minute.")

@@ -21,10 +21,10 @@ def test_an_analysis_leaves_tables_and_figures(tmp_path, invoke, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke("analyse", "mongillo_2008", "--starts", "100", "--exponents", "2")
     assert result.code == 0, result.err
-    assert "1 stable, 1 saddle" in result.out
     folder = tmp_path / "mongillo_2008-analysis"
     summary = json.loads((folder / "summary.json").read_text())
     found = fixed_points(load_circuit("mongillo_2008"), n_starts=100)
+    assert found.summary().splitlines()[0] in result.out
     assert [point["kind"] for point in summary["fixed_points"]["points"]] == list(found.table["kind"])
     assert sum(summary["fixed_points"]["starts"].values()) == 100
     assert len(summary["lyapunov"]["exponents_per_s"]) == 2

@@ -34,15 +34,6 @@ _BASIN_COLOURS = (*style.CONDITIONS[1:], "#7a6a5a", "#5b5fc7")
 _MAX_COLOURED = len(_BASIN_COLOURS)
 
 
-def own_axes() -> Axes:
-    """Make axes in a figure of their own, in the style of the report, that no global list of figures knows."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(style.FIGURE_STYLE):
-        return Figure(figsize=_SIZE_IN, dpi=160, layout="constrained").add_subplot()
-
-
 def plot_fixed_points(ax: Axes, plane: xr.Dataset) -> Axes:
     """Draw trajectories, points and unstable directions in a plane.
 

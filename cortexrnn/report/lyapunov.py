@@ -23,13 +23,6 @@ _POSITIVE, _NEGATIVE = style.PSTH_MODEL, style.HISTORY_MODEL
 _LOG10 = np.log(10.0)
 
 
-def own_axes() -> Axes:
-    """Give axes in a figure of their own, that no global list of figures knows."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=_SIZE_IN, layout="constrained").add_subplot()
-
-
 def plot_exponents(ax: Axes, spectrum: xr.Dataset) -> Axes:
     """Draw exponents over their index, the positive ones in their own colour, up to the dimension shaded.
 

@@ -19,15 +19,6 @@ _UNSTABLE = (0, (3.0, 2.0))
 _DOTTED = (0, (1.0, 2.0))
 
 
-def own_axes() -> Axes:
-    """Make axes in a figure of their own, in the style of the report."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(style.FIGURE_STYLE):
-        return Figure(figsize=(4.4, 3.2), layout="constrained").add_subplot()
-
-
 def plot_autocovariance(ax: Axes, autocovariance: xr.Dataset) -> Axes:
     """Draw the autocovariances of current and rate over the lag, and mark where half is left.
 

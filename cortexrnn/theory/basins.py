@@ -64,7 +64,8 @@ class Basins:
         -------
         matplotlib.axes.Axes
         """
-        from cortexrnn.report.dynamics import own_axes, plot_basins
+        from cortexrnn.report.dynamics import plot_basins
+        from cortexrnn.report.figure_file import own_axes
 
         starts, points = self.data["starts"].values, self.data["points"].values
         flat = self.data.drop_dims("state")

@@ -77,7 +77,8 @@ class Branch:
         OptionError
             If there is no such entry.
         """
-        from cortexrnn.report.dynamics import own_axes, plot_branch
+        from cortexrnn.report.dynamics import plot_branch
+        from cortexrnn.report.figure_file import own_axes
 
         labels = list(map(str, self.data["state"].values))
         if entry and entry not in labels:

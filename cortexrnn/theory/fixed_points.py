@@ -148,7 +148,8 @@ class FixedPoints:
         -------
         matplotlib.axes.Axes
         """
-        from cortexrnn.report.dynamics import own_axes, plot_fixed_points
+        from cortexrnn.report.dynamics import plot_fixed_points
+        from cortexrnn.report.figure_file import own_axes
         from cortexrnn.theory.projection import project
 
         return plot_fixed_points(ax or own_axes(), project(self))

@@ -134,9 +134,10 @@ class GradientFlow:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import lyapunov as figures
+        from cortexrnn.report.figure_file import own_axes
 
         drawn = self.products.assign(lyapunov=self.rates["lyapunov"])
-        return figures.plot_products(figures.own_axes() if ax is None else ax, drawn)
+        return figures.plot_products(own_axes() if ax is None else ax, drawn)
 
 
 def gradient_flow(

@@ -165,8 +165,9 @@ class LyapunovSpectrum:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import lyapunov as figures
+        from cortexrnn.report.figure_file import own_axes
 
-        return figures.plot_exponents(figures.own_axes() if ax is None else ax, self.to_dataset())
+        return figures.plot_exponents(own_axes() if ax is None else ax, self.to_dataset())
 
 
 def kaplan_yorke(exponents: np.ndarray, *, zero: float | np.ndarray = 0.0, is_full: bool = True) -> Dimension:

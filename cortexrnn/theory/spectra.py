@@ -87,7 +87,8 @@ class Transient:
         -------
         matplotlib.axes.Axes
         """
-        from cortexrnn.report.dynamics import own_axes, plot_transient
+        from cortexrnn.report.dynamics import plot_transient
+        from cortexrnn.report.figure_file import own_axes
 
         curves = xr.Dataset({"gain": self.curve}, attrs={"peak_s": self.peak_s, "peak": self.gain})
         return plot_transient(ax or own_axes(), curves)

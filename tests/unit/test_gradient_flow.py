@@ -15,6 +15,7 @@ from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.circuit import Circuit, build_weights
 from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.report import lyapunov as figures
+from cortexrnn.report.figure_file import own_axes
 from cortexrnn.theory.gates import driven_jacobians, driven_states, forget_times
 from cortexrnn.theory.gradient_flow import ProductOptions, gradient_flow, jacobian_products, step_bound
 from cortexrnn.theory.lyapunov import LyapunovOptions, lyapunov
@@ -236,7 +237,7 @@ def test_figures_show_products_and_gates(tmp_path):
     )
     weights = CELLS["lstm"].draw(1, 6, seed=0, dtype=np.float64)
     gates = forget_times(weights, np.zeros((2, 5, 1)), dt_s=1.0)
-    points = figures.plot_forget_times(figures.own_axes(), gates).lines[0].get_ydata()
+    points = figures.plot_forget_times(own_axes(), gates).lines[0].get_ydata()
     np.testing.assert_allclose(points, np.sort(gates["tau_s"].values))
     products = found.products.assign(lyapunov=found.rates["lyapunov"])
     files = figures.draw_lyapunov(tmp_path, products=products, gates=gates)

@@ -16,6 +16,7 @@ from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw
 from cortexrnn.errors import DataError, NumericalError, NumericalWarning, OptionError
 from cortexrnn.numerics.streams import stream
 from cortexrnn.report import lyapunov as figures
+from cortexrnn.report.figure_file import own_axes
 from cortexrnn.theory.cell_system import CellSystem
 from cortexrnn.theory.lyapunov import LyapunovOptions, lyapunov
 from cortexrnn.theory.lyapunov_kernels import carry_plain
@@ -399,7 +400,7 @@ def test_figures_show_what_was_computed(tmp_path):
     drawn = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() == "o"])
     np.testing.assert_allclose(np.sort(drawn), np.sort(found.exponents_per_tau))
     assert "per tau" in ax.get_ylabel()
-    running = figures.plot_running(figures.own_axes(), found.to_dataset())
+    running = figures.plot_running(own_axes(), found.to_dataset())
     np.testing.assert_allclose(running.lines[1].get_ydata()[-1], found.exponents_per_tau[0])
     files = figures.draw_lyapunov(tmp_path, spectrum=found.to_dataset())
     assert [path.name for path in files] == ["lyapunov.svg", "lyapunov_running.svg"]

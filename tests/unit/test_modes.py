@@ -8,7 +8,8 @@ import pytest
 from cortexrnn.cells.activation import Activation
 from cortexrnn.circuit import Circuit, LowRank, Population, Projection, WeightLaw
 from cortexrnn.errors import DataError, NumericalWarning
-from cortexrnn.report.dynamics import own_axes, plot_modes
+from cortexrnn.report.dynamics import plot_modes
+from cortexrnn.report.figure_file import own_axes
 from cortexrnn.theory.fixed_points import fixed_points
 from cortexrnn.theory.modes import map_tau_s, modes
 from cortexrnn.theory.rate_system import circuit_system

@@ -83,10 +83,11 @@ class BalancedState:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
         in_degrees = np.geomspace(min(10.0, self.in_degree), max(1e6, self.in_degree), 200)
         curve = balanced_curve(self.weights, self.drive, in_degrees=in_degrees)
-        ax = mean_field.own_axes() if ax is None else ax
+        ax = own_axes() if ax is None else ax
         return mean_field.plot_balance(ax, curve, in_degree=self.in_degree)
 
 

@@ -116,8 +116,9 @@ class MeanField:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
-        return mean_field.plot_autocovariance(mean_field.own_axes() if ax is None else ax, self.autocovariance)
+        return mean_field.plot_autocovariance(own_axes() if ax is None else ax, self.autocovariance)
 
 
 def dmft(gain: float, *, dynamics: str = "continuous", form: str = "current") -> MeanField:

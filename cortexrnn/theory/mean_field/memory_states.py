@@ -81,9 +81,10 @@ class BistableWindow:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
         window = (self.low.background, self.high.background) if self.is_bistable else None
-        ax = mean_field.own_axes() if ax is None else ax
+        ax = own_axes() if ax is None else ax
         return mean_field.plot_memory(ax, self.branches, window=window, saddle_nodes=self.saddle_nodes)
 
 

@@ -64,11 +64,12 @@ class LimitCycle:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
         seen = np.concatenate([self.orbit["rate"].values, self.steady.states["rate"].values])
         highest = tuple(1.25 * np.maximum(seen.max(axis=0, initial=0.0), 1e-3))
         lines = nullclines(self.steady.pair, self.steady.drive, highest=highest)
-        ax = mean_field.own_axes() if ax is None else ax
+        ax = own_axes() if ax is None else ax
         return mean_field.plot_phase_plane(ax, lines, states=self.steady.states, orbit=self.orbit)
 
 

@@ -155,13 +155,14 @@ class PairStates:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
         rates = self.states["rate"].values
         tops = [phi.ceiling for phi in self.pair.activations]
         seen = 1.5 * np.maximum(rates.max(axis=0, initial=0.0), 1.0)
         highest = tuple(float(min(top, most)) for top, most in zip(tops, seen, strict=True))
         lines = nullclines(self.pair, self.drive, highest=highest)
-        ax = mean_field.own_axes() if ax is None else ax
+        ax = own_axes() if ax is None else ax
         return mean_field.plot_phase_plane(ax, lines, states=self.states)
 
 

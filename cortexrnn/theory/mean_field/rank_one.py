@@ -92,9 +92,10 @@ class RankOne:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
         curve = rank_one_curve(np.linspace(0.0, max(1.3 * self.overlap, 2.0), 53), gain=self.gain)
-        ax = mean_field.own_axes() if ax is None else ax
+        ax = own_axes() if ax is None else ax
         return mean_field.plot_kappa(ax, curve, at=(self.overlap, self.kappa))
 
 

@@ -56,8 +56,9 @@ class RestBranch:
         matplotlib.axes.Axes
         """
         from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
 
-        return mean_field.plot_branch(mean_field.own_axes() if ax is None else ax, self.states)
+        return mean_field.plot_branch(own_axes() if ax is None else ax, self.states)
 
 
 def rest_branch(pair: EIPair, drives, *, direction=1.0) -> RestBranch:

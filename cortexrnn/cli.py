@@ -45,7 +45,7 @@ class _Terminated(BaseException):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="cortexrnn")
 def cli() -> None:
-    """Ask whether spike history matters in a recording; simulate circuits of excitatory and inhibitory rate units.
+    """Ask whether spike history matters in a recording; simulate, train and take apart circuits of rate units.
 
     Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0
     """

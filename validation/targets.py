@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import io
 import math
 import sys
+import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from cortexrnn._checks import check_choice
 from cortexrnn.errors import EXIT_CHECK_FAILED, EXIT_DONE, DataError, OptionError
-from cortexrnn.runs.files import atomic_path, atomic_write
+from cortexrnn.runs.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,7 +132,9 @@ class Study:
     name : str
         Name of the folder.
     id : str
-        Number of the target in the list of all targets.
+        Numbers of the target in PAPER_MAP.md.
+    title : str
+        What it is about, in a few words.
     source, doi : str
         The publication.
     setting : str
@@ -142,6 +146,7 @@ class Study:
 
     name: str
     id: str
+    title: str
     source: str
     doi: str
     setting: str
@@ -168,10 +173,87 @@ class Judgement:
         return self.target.passes(self.value)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a target's script brought out.
+
+    Attributes
+    ----------
+    study : Study
+    judgements : tuple of Judgement
+    figure : bytes
+        As SVG.
+    seconds : float
+        What the measurement took.
+    is_quick : bool
+        Whether fewer or smaller networks were measured than the whole has.
+    """
+
+    study: Study
+    judgements: tuple[Judgement, ...]
+    figure: bytes
+    seconds: float
+    is_quick: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether every quantity is within its tolerance."""
+        return all(judgement.passed for judgement in self.judgements)
+
+    def show(self) -> str:
+        """Write source, setting and table for the screen."""
+        study = self.study
+        return f"{study.id}: {study.title}\n{study.source}\n{study.setting}\n\n{show_table(self.judgements)}\n"
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``result.md`` and ``figure.svg``.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist.
+
+        Raises
+        ------
+        FileAccessError
+            If the folder cannot be written to or the disk is full.
+        """
+        atomic_write(Path(folder) / "result.md", _page(self.study, show_table(self.judgements)).encode("utf-8"))
+        atomic_write(Path(folder) / "figure.svg", self.figure)
+
+
 def names() -> tuple[str, ...]:
     """Give the names of all targets, sorted."""
     folders = importlib.resources.files(_PACKAGE).iterdir()
     return tuple(sorted(folder.name for folder in folders if (folder / "expected.toml").is_file()))
+
+
+def find(wanted: Iterable[str]) -> tuple[str, ...]:
+    """Give the names of targets that are asked for by name or by number, such as ``"C8"``.
+
+    Parameters
+    ----------
+    wanted : iterable of str
+        None for all.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order in which they are asked for.
+
+    Raises
+    ------
+    OptionError
+        If there is no such target.
+    """
+    by_id: dict[str, list[str]] = {}
+    for name in names():
+        for number in load_study(name).id.split(", "):
+            by_id.setdefault(number, []).append(name)
+    found: list[str] = []
+    for each in wanted:
+        found += by_id.get(each.upper()) or [load_study(each).name]
+    return tuple(dict.fromkeys(found)) or names()
 
 
 def load_study(name: str) -> Study:
@@ -194,7 +276,9 @@ def load_study(name: str) -> Study:
         If its file is malformed.
     """
     if name not in names():
-        raise OptionError(f"{name!r} is no validation target; expected one of {', '.join(names())}.")
+        raise OptionError(
+            f"{name!r} is no validation target; expected one of {', '.join(names())}, or a number such as 'C8'."
+        )
     text = (importlib.resources.files(_PACKAGE) / name / "expected.toml").read_text(encoding="utf-8")
     try:
         content = tomllib.loads(text)
@@ -256,6 +340,39 @@ def show_table(judgements: tuple[Judgement, ...]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
+def run(name: str, *, is_quick: bool = False) -> Outcome:
+    """Measure a target and hold it against what is expected.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    is_quick : bool
+        Whether fewer or smaller networks will do, where the whole takes longer than a minute.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    OptionError
+        If there is no such target.
+    """
+    study = load_study(name)
+    script = importlib.import_module(f"{_PACKAGE}.{name}.run")
+    is_quick = is_quick and hasattr(script, "measure_quick")
+    began = time.perf_counter()
+    # One thread of linear algebra: the same sums in the same order, and no threads that wait for each other.
+    with threadpool_limits(1):
+        values, evidence = script.measure_quick() if is_quick else script.measure()
+    seconds = time.perf_counter() - began
+    figure = draw_svg(script.draw, evidence)
+    return Outcome(
+        study=study, judgements=judge(study, values), figure=figure, seconds=seconds, is_quick=is_quick
+    )
+
+
 def main(name: str, folder: str | Path | None = None, *, quick: bool = False) -> int:
     """Measure a target, print its table, and write the result and the figure.
 
@@ -266,7 +383,7 @@ def main(name: str, folder: str | Path | None = None, *, quick: bool = False) ->
     folder : path, optional
         Where ``result.md`` and ``figure.svg`` go; without it nothing is written.
     quick : bool
-        Whether fewer or smaller networks will do, where the whole takes longer than a minute.
+        As for `run`.
 
     Returns
     -------
@@ -278,19 +395,11 @@ def main(name: str, folder: str | Path | None = None, *, quick: bool = False) ->
     OptionError
         If there is no such target.
     """
-    study = load_study(name)
-    script = importlib.import_module(f"{_PACKAGE}.{name}.run")
-    # One thread of linear algebra: the same sums in the same order, and no threads that wait for each other.
-    with threadpool_limits(1):
-        measure = getattr(script, "measure_quick", script.measure) if quick else script.measure
-        values, evidence = measure()
-    judgements = judge(study, values)
-    table = show_table(judgements)
-    print(f"{study.id}  {study.source}\n{study.setting}\n\n{table}\n", flush=True)
+    outcome = run(name, is_quick=quick)
+    print(outcome.show(), flush=True)
     if folder is not None:
-        atomic_write(Path(folder) / "result.md", _page(study, table).encode("utf-8"))
-        save_figure(Path(folder) / "figure.svg", script.draw, evidence)
-    return EXIT_DONE if all(judgement.passed for judgement in judgements) else EXIT_CHECK_FAILED
+        outcome.save(folder)
+    return EXIT_DONE if outcome.passed else EXIT_CHECK_FAILED
 
 
 def run_script(name: str, script: str) -> None:
@@ -307,16 +416,20 @@ def run_script(name: str, script: str) -> None:
     sys.exit(main(name, None if quick else Path(script).parent, quick=quick))
 
 
-def save_figure(path: Path, draw: Any, evidence: Any) -> None:
-    """Draw a target's figure in the style of the package; the ending of `path` says as what it is written.
+def draw_svg(draw: Any, evidence: Any) -> bytes:
+    """Draw a target's figure in the style of the package.
 
     Parameters
     ----------
-    path : pathlib.Path
     draw : callable
         Takes an empty figure and the evidence.
     evidence : object
         Second result of the target's ``measure()``.
+
+    Returns
+    -------
+    bytes
+        An SVG file.
     """
     from matplotlib import rc_context
 
@@ -324,11 +437,12 @@ def save_figure(path: Path, draw: Any, evidence: Any) -> None:
 
     # Text as outlines: the figure looks the same in every viewer. No date, and ids from a fixed salt.
     settings = FIGURE_STYLE | {"svg.fonttype": "path", "svg.hashsalt": "validation"}
-    with rc_context(settings), atomic_path(path) as temporary:
+    file = io.BytesIO()
+    with rc_context(settings):
         figure = new_figure()
         draw(figure, evidence)
-        metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
-        figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata)
+        figure.savefig(file, format="svg", dpi=160, metadata={"Date": None, "Creator": None})
+    return file.getvalue()
 
 
 def new_figure() -> Figure:
@@ -342,7 +456,7 @@ def _page(study: Study, table: str) -> str:
     """Write the page of a target: source, setting, table, notes, figure."""
     notes = [f"- {target.words}: {target.note}" for target in study.targets if target.note]
     parts = [
-        f"# {study.id}: {study.name}",
+        f"# {study.id}: {study.title}",
         f"{study.source} [doi:{study.doi}](https://doi.org/{study.doi})",
         study.setting,
         table,

@@ -68,11 +68,28 @@ def write_report(
     return target
 
 
+def fill_template(name: str, **content: Any) -> str:
+    """Fill one of the package's page templates; every value in `content` is escaped.
+
+    Parameters
+    ----------
+    name : str
+        File name of the template.
+    **content
+        What its variables stand for.
+
+    Returns
+    -------
+    str
+    """
+    return _environment().get_template(name).render(**content)
+
+
 def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[list[Drawing]]) -> str:
     """Fill the page's template; every value that is not one of our own figures is escaped."""
     units = summary["units"]
-    environment = _environment()
-    return environment.get_template("report.html").render(
+    return fill_template(
+        "report.html",
         summary=summary,
         counts=_count_verdicts(summary),
         sections=[

@@ -256,8 +256,8 @@ def invoke(monkeypatch, capsys):
     def leave(code):
         raise SystemExit(code)
 
-    monkeypatch.setattr(cli, "_exit_at_once", leave)
-    monkeypatch.setattr(cli, "_let_signals_kill", lambda: None)
+    monkeypatch.setattr(cli.entry, "_exit_at_once", leave)
+    monkeypatch.setattr(cli.entry, "_let_signals_kill", lambda: None)
     handler, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
 
     def call(*arguments):

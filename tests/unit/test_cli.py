@@ -417,7 +417,7 @@ def test_no_bar_is_drawn_where_nobody_watches(place, invoke, asked):
         (MemoryError(), 3, "cortexrnn: out of memory. Use fewer --units"),
         (OSError(errno.EIO, "Input/output error", "x.bin"), 5, "cortexrnn: x.bin: Input/output error"),
         (RuntimeError("cannot cache function 'f': no locator available for file 'x'"), 5, "NUMBA_CACHE_DIR"),
-        (cli._Terminated(), 143, "cortexrnn: terminated; the same command goes on"),
+        (cli.entry._Terminated(), 143, "cortexrnn: terminated; the same command goes on"),
     ],
 )
 def test_what_goes_wrong_inside_is_told_in_one_line(place, invoke, monkeypatch, error, code, message):

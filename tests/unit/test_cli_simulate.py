@@ -44,7 +44,7 @@ def test_json_is_the_summary(tmp_path, invoke):
 
 def test_a_file_is_simulated_and_long_runs_are_thinned_out(tmp_path, invoke, monkeypatch):
     """A file of one's own; what would take more than 256 MB is kept at fewer moments."""
-    monkeypatch.setattr("cortexrnn.cli._MOST_NUMBERS", 1000)
+    monkeypatch.setattr("cortexrnn.cli.circuits._MOST_NUMBERS", 1000)
     (tmp_path / "mine.toml").write_text('name = "mine"\n[[populations]]\nname = "units"\nsize = 10\n')
     result = invoke("simulate", tmp_path / "mine.toml", "--duration", "0.5", "--out", tmp_path / "out")
     assert result.code == 0, result.err

@@ -5,6 +5,7 @@ Oracle: hand-made values on both sides of each tolerance, and synapses that are 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import importlib
 import re
@@ -16,6 +17,7 @@ import pytest
 from cortexrnn.cells.stp import Releases
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.validation import targets
+from cortexrnn.validation.page import write_page
 from cortexrnn.validation.targets import Target
 
 NAMES = targets.names()
@@ -95,7 +97,7 @@ def test_the_published_numbers_come_out(name, tmp_path, capsys):
     page = (tmp_path / "result.md").read_text()
     assert "FAIL" not in shown
     assert shown.count("PASS") == page.count("PASS") == len(targets.load_study(name).targets)
-    assert page.startswith(f"# {targets.load_study(name).id}: {name}\n")
+    assert page.startswith(f"# {targets.load_study(name).id}: {targets.load_study(name).title}\n")
     assert (tmp_path / "figure.svg").read_text().count("<path") > 10
 
 
@@ -130,12 +132,11 @@ def test_weights_of_the_wrong_sign_fail(monkeypatch, capsys):
     assert "FAIL" in capsys.readouterr().out
 
 
-def test_the_same_evidence_gives_the_same_figure_to_the_byte(tmp_path):
+def test_the_same_evidence_gives_the_same_figure_to_the_byte():
     script = importlib.import_module("cortexrnn.validation.tsodyks_markram.run")
     _, evidence = script.measure()
-    for name in ("a.svg", "b.svg"):
-        targets.save_figure(tmp_path / name, script.draw, evidence)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    first, second = (targets.draw_svg(script.draw, evidence) for _ in range(2))
+    assert first == second
 
 
 def test_the_table_shows_expected_value_deviation_and_tolerance():
@@ -143,7 +144,7 @@ def test_the_table_shows_expected_value_deviation_and_tolerance():
         Target(quantity="a", words="first", expected=2.0, tolerance="relative", size=0.04),
         Target(quantity="b", words="second", expected=[1.0, 3.0], tolerance="between"),
     ]
-    study = targets.Study(name="x", id="X", source="s", doi="d", setting="", caption="", targets=tuple(made))
+    study = targets.Study(name="x", id="X", title="t", source="s", doi="d", setting="", caption="", targets=tuple(made))
     table = targets.show_table(targets.judge(study, {"a": 2.2, "b": 1.5}))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[2] == ["first", "2", "2.2", "2.0e-01", "4 %", "FAIL"]
@@ -166,6 +167,32 @@ def test_a_quantity_that_only_one_side_knows_is_an_error(values, named):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(OptionError, match=r"'sompolinsky' is no validation target; expected one of .*sompolinsky_1988"):
         targets.main("sompolinsky")
+
+
+def test_targets_are_found_by_number_and_by_name():
+    assert targets.find(["c8", "engelken_2023"]) == ("rajan_abbott_2006", "engelken_2023")
+    # Two scripts hold the largest exponent against its theory.
+    assert targets.find(["C4", "C4"]) == ("dynamic_mean_field", "engelken_2023")
+    assert targets.find([]) == NAMES
+    with pytest.raises(OptionError, match=r"'C99' is no validation target; .* a number such as 'C8'"):
+        targets.find(["C99"])
+
+
+def test_the_page_shows_every_number_says_what_failed_and_escapes_names(tmp_path):
+    outcome = targets.run("tsodyks_markram")
+    first, *others = outcome.judgements
+    wrong = dataclasses.replace(first, value=beyond(first.target)[0])
+    study = dataclasses.replace(outcome.study, source="<script>alert(1)</script> (2000)")
+    failed = dataclasses.replace(outcome, study=study, judgements=(wrong, *others))
+    write_page(tmp_path / "index.html", [outcome, failed])
+    page = (tmp_path / "index.html").read_text()
+    n = len(outcome.judgements)
+    assert f"{2 * n - 1} of {2 * n} published numbers come out." in page
+    assert page.count(">PASS<") == 2 * n - 1
+    assert page.count(">FAIL<") == 1
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert "<script" not in page
+    assert base64.b64encode(outcome.figure).decode() in page
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from scipy.stats import bootstrap
 
 import cortexrnn as cx
 from cortexrnn.report import style
+from cortexrnn.runs.files import atomic_write
 from cortexrnn.training.losses import MSE
 from cortexrnn.training.tasks.contract import Batch, Draws, Task, table_of
 from cortexrnn.training.tasks.own import with_feedback
 from cortexrnn.training.tasks.waves import relative_error
-from cortexrnn.validation.targets import save_figure
+from cortexrnn.validation.targets import draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +124,7 @@ def main() -> None:
     """Train in every way under both noises; write table and figure."""
     found = {noise: [measure(way, noise) for way in WAYS] for noise in NOISES}
     Path(__file__).with_name("table.md").write_text(page(found))
-    save_figure(Path(__file__).with_name("figure.svg"), draw, found)
+    atomic_write(Path(__file__).with_name("figure.svg"), draw_svg(draw, found))
 
 
 def page(found: dict[float, list[Found]]) -> str:

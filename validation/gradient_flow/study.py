@@ -16,10 +16,11 @@ import xarray as xr
 import cortexrnn as cx
 from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.report import style
+from cortexrnn.runs.files import atomic_write
 from cortexrnn.theory.gates import driven_jacobians, forget_times
 from cortexrnn.theory.gradient_flow import GradientFlow, ProductOptions, jacobian_products, step_bound
 from cortexrnn.training.tasks.long_memory import Adding
-from cortexrnn.validation.targets import save_figure
+from cortexrnn.validation.targets import draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ def main() -> None:
         found[kind] = [look(kind, trained, theta) for theta in (trained.theta_before, trained.model.theta)]
         print(kind, errors[kind], flush=True)
     Path(__file__).with_name("table.md").write_text(page(found, errors))
-    save_figure(Path(__file__).with_name("figure.svg"), draw, found)
+    atomic_write(Path(__file__).with_name("figure.svg"), draw_svg(draw, found))
 
 
 def look(kind: str, trained: cx.Trained, theta: np.ndarray) -> Look:

@@ -16,9 +16,10 @@ import cortexrnn as cx
 from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.report import style
+from cortexrnn.runs.files import atomic_write
 from cortexrnn.training.tasks.long_memory import Adding, FirstSymbol
 from cortexrnn.training.tile import to_lanes
-from cortexrnn.validation.targets import save_figure
+from cortexrnn.validation.targets import draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,7 @@ def main() -> None:
     """Train in every way at every delay; write tables and figure."""
     found = [measure(way) for way in WAYS]
     Path(__file__).with_name("table.md").write_text(page(found, string_table()))
-    save_figure(Path(__file__).with_name("figure.svg"), draw, found)
+    atomic_write(Path(__file__).with_name("figure.svg"), draw_svg(draw, found))
 
 
 def page(found: list[Found], strings: str) -> str:

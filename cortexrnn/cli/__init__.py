@@ -1,0 +1,5 @@
+"""The command line: one command a job."""
+
+from cortexrnn.cli.entry import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,141 @@
+"""Commands on recordings: compare and doctor."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import cortexrnn as cx
+from cortexrnn.cli.options import pair, several
+from cortexrnn.errors import OptionError
+
+_EMBEDDED = "recording.nwb"
+_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut. Repeat or separate by commas."
+
+
+def _reading_options(command: Any) -> Any:
+    """Add the options that say how a file is read."""
+    for option in (
+        click.option("--select", multiple=True, metavar="COLUMN=VALUE", help="Read only rows with this value (CSV)."),
+        click.option("--variable", metavar="NAME", help="Variable of a MATLAB file."),
+        click.option("--sample-rate", "sample_rate_hz", type=float, metavar="HZ", help="Rate of times in samples."),
+        click.option("--time-unit", metavar="UNIT", help="Unit of the spike times: s, ms, us, ns or samples."),
+        click.option("--trials", metavar="FILE|TABLE", help="Table of trials, so that trials without spikes count."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--align", "event", metavar="EVENT|COLUMN", help="Event, table or trial column that is time zero.")
+@click.option("--window", "window_s", nargs=2, type=float, metavar="START STOP", help="Scored window in seconds.")
+@click.option("--bin", "bin_s", type=float, default=1e-3, show_default=True, metavar="S", help="Bin width in seconds.")
+@click.option("--history", "history_s", type=float, default=0.5, show_default=True, metavar="S", help="Burn-in, s.")
+@click.option("--condition", metavar="COLUMN", help="Trial column whose values have a PSTH each.")
+@click.option("--units", multiple=True, metavar="ID", help="Units to use; repeat or separate by commas.")
+@click.option("--quick", is_flag=True, help="Leave the networks out: seconds instead of minutes.")
+@click.option("--rungs", multiple=True, metavar="RUNG", help=_RUNG_HELP)
+@click.option("--folds", type=int, default=5, show_default=True, help="Cross-validation folds.")
+@click.option("--fold-order", default="contiguous", show_default=True, help="contiguous or random.")
+@click.option("--likelihood", default="poisson", show_default=True, help="poisson or bernoulli (cloglog).")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Networks a fold.")
+@click.option("--surrogates", type=int, default=19, show_default=True, help="Surrogates of the test.")
+@click.option("--thorough", is_flag=True, help="99 surrogates.")
+@click.option("--rope", type=float, default=0.01, show_default=True, help="Region of equivalence, +- bits/spike.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--workers", type=int, help="Threads; default: all cores.")
+@click.option("--out", metavar="DIR", help="Folder for the results; default: named after the recording.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the summary.")
+@_reading_options
+def compare(file: str | None, **given: Any) -> None:
+    """Compare models of spike trains on held-out trials and say whether spike history matters.
+
+    Without FILE it runs on the embedded recording.
+
+    Example: cortexrnn compare session.nwb --align stim_on --window -0.2 1.0 --condition contrast
+    """
+    as_json = given["as_json"]
+    reading, alignment = _split(given, file)
+    recording = _read(file, reading)
+    folder = Path(given["out"] or f"{_stem(file, given['select'])}-comparison")
+    names = _rungs(given["rungs"], is_quick=given["quick"])
+    models = cx.ladder(names, likelihood=given["likelihood"]) if names else cx.ladder(likelihood=given["likelihood"])
+    options = cx.CompareOptions(
+        n_folds=given["folds"],
+        fold_order=given["fold_order"],
+        n_seeds=given["seeds"],
+        n_surrogates=99 if given["thorough"] else given["surrogates"],
+        rope=given["rope"],
+        likelihood=given["likelihood"],
+    )
+    run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=sys.stderr.isatty())
+    result = cx.compare(recording, models=models, seed=given["seed"], options=options, run=run, **alignment)
+    result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
+    page = result.save(folder, shows_progress=run.shows_progress)
+    click.echo(json.dumps(result.summary, indent=2, allow_nan=False) if as_json else f"{result}\n\nReport: {page}")
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_reading_options
+def doctor(file: str | None, as_json: bool, **reading: Any) -> None:
+    """Check a recording in seconds: what was read, and what looks wrong.
+
+    Without FILE it checks the embedded recording.
+
+    Example: cortexrnn doctor spikes.csv --time-unit ms
+    """
+    report = cx.doctor(_read(file, reading))
+    click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False) if as_json else str(report))
+
+
+def _split(given: dict[str, Any], file: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the options into those of the reader and those of the alignment."""
+    reading = {name: given[name] for name in ("trials", "time_unit", "sample_rate_hz", "variable", "select")}
+    alignment: dict[str, Any] = {"bin_s": given["bin_s"], "history_s": given["history_s"]}
+    for name in ("event", "window_s", "condition"):
+        if given[name]:
+            alignment[name] = given[name]
+    if given["units"]:
+        alignment["units"] = several(given["units"])
+    if file is None and "event" not in alignment and "window_s" not in alignment:
+        alignment |= {"event": "stimulus_on", "window_s": (-0.2, 1.0)}
+        alignment.setdefault("condition", "condition")
+    return reading, alignment
+
+
+def _read(file: str | None, reading: dict[str, Any]) -> cx.Recording:
+    """Read a file, or the embedded recording where none is given."""
+    select = dict(pair("--select", text, "COLUMN=VALUE") for text in reading["select"])
+    options = {name: value for name, value in reading.items() if value is not None and name != "select"}
+    if select:
+        options["select"] = select
+    if file is not None:
+        return cx.read_recording(file, **options)
+    with importlib.resources.as_file(importlib.resources.files("cortexrnn.data") / _EMBEDDED) as path:
+        return cx.read_recording(path, **options)
+
+
+def _rungs(values: tuple[str, ...], *, is_quick: bool) -> list[str] | None:
+    """Give the names of the rungs; None for the whole ladder."""
+    names = several(values)
+    networks = [name for name in names if name.startswith("M6")]
+    if is_quick and networks:
+        raise OptionError(f"--quick leaves the networks out, and --rungs asks for {', '.join(networks)}.")
+    return names or (["M0", "M1", "M2", "M3", "M4", "M5"] if is_quick else None)
+
+
+def _stem(file: str | None, select: tuple[str, ...]) -> str:
+    """Name the results after the recording, and after the part of it that was selected."""
+    parts = [Path(file or _EMBEDDED).stem, *(text.partition("=")[2] for text in select)]
+    # A selected value may hold a slash, and the folder must not leave this one.
+    return "-".join(re.sub(r"[/\\\0]", "_", part) for part in parts)

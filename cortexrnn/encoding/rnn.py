@@ -9,6 +9,7 @@ import numpy as np
 
 from cortexrnn._checks import check_choice, check_count, check_positive
 from cortexrnn.cells.gru import init_gru
+from cortexrnn.cells.gru_packed import GRUCellWeights
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.likelihood import BERNOULLI, LIKELIHOODS, likelihood_code, trial_log_likelihood
@@ -23,11 +24,13 @@ from cortexrnn.encoding.rnn_kernels import (
     predict_tile,
     train_epoch,
 )
-from cortexrnn.encoding.rnn_tiles import InputScale, cut_pieces, measure_inputs, scaled_inputs, to_lanes
-from cortexrnn.errors import DataError, NumericalError
+from cortexrnn.encoding.rnn_tiles import InputScale, cut_pieces, measure_inputs, scaled_inputs, to_lanes, trace_decay
+from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.folds import validation_split
+from cortexrnn.theory.cell_system import CellSystem
+from cortexrnn.theory.system import System
 from cortexrnn.training.adam import init_adam
 
 # Whole trials are predicted in chunks of this many bins, so that the buffers stay in the cache.
@@ -118,7 +121,7 @@ class RNN(Rung):
                 hint="Use more trials, or rungs without networks.",
             )
         trained = train_network(self, trials, log_mu, is_validation)
-        return FittedRNN(below=below, spec=self, **trained._asdict())
+        return FittedRNN(below=below, spec=self, bin_s=trials.bin_s, **trained._asdict())
 
 
 class TrainedNetwork(NamedTuple):
@@ -147,6 +150,7 @@ class FittedRNN(Fitted):
 
     below: Fitted | None
     spec: RNN
+    bin_s: float
     weights: np.ndarray
     scale: InputScale
     validation_log_likelihood: float
@@ -155,6 +159,37 @@ class FittedRNN(Fitted):
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Add the network's output, given all spikes before each bin."""
         return log_mu + log_gain(self.spec, _whole_trials(self.spec, trials, log_mu, self.scale), self.weights, trials)
+
+    def system(self, *, baseline_hz: float, rate_hz: float = 0.0) -> System:
+        """Give the network at a constant input, for what `cortexrnn.theory` makes of it; its rates are hidden states.
+
+        Parameters
+        ----------
+        baseline_hz : float
+            Rate that the rungs below expect, above 0.
+        rate_hz : float
+            Rate at which the unit fires, at least 0: traces of its spikes stand at their means.
+
+        Returns
+        -------
+        System
+
+        Raises
+        ------
+        OptionError
+            If a rate is not valid.
+        """
+        if not 0.0 <= rate_hz < np.inf:
+            raise OptionError(f"rate_hz={rate_hz!r} is not valid; expected a finite number of at least 0.")
+        count = self.bin_s * rate_hz
+        baseline = self.bin_s * check_positive("baseline_hz", baseline_hz)
+        decay = trace_decay(self.spec.trace_s, self.bin_s)
+        inputs = (np.append(count / (1.0 - decay), np.log(baseline)) - self.scale.mean) / self.scale.spread
+        if not self.spec.uses_own_spikes:
+            inputs[:-1] = 0.0
+        gru = as_network(self.weights, inputs.size, self.spec.n_hidden).gru
+        weights = GRUCellWeights(*gru[:4], norm_gain=np.empty(0), start=gru.start[None])
+        return CellSystem("gru", weights, inputs, dt_s=self.bin_s)
 
 
 def train_network(spec: RNN, trials: UnitTrials, log_baseline: np.ndarray, is_validation: np.ndarray) -> TrainedNetwork:

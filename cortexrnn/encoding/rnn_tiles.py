@@ -52,12 +52,16 @@ def raw_inputs(
     ndarray of float64, shape (n_trials, n_bins, len(trace_s) + 2)
     """
     known = np.where(trials.observed, trials.counts, mean_count).astype(float)
-    # The count of the bin before is the trace that forgets within a bin.
-    decay = np.concatenate(([0.0], np.exp(-trials.bin_s / np.asarray(trace_s, dtype=float))))
+    decay = trace_decay(trace_s, trials.bin_s)
     inputs = np.empty((*known.shape, decay.size + 1))
     exponential_traces(known, decay, mean_count / (1.0 - decay), inputs)
     inputs[:, :, -1] = log_baseline
     return inputs
+
+
+def trace_decay(trace_s: tuple[float, ...], bin_s: float) -> np.ndarray:
+    """Give by what factor every trace decays in a bin; the count of the bin before is the trace that decays to 0."""
+    return np.concatenate(([0.0], np.exp(-bin_s / np.asarray(trace_s, dtype=float))))
 
 
 def measure_inputs(trials: UnitTrials, log_baseline: np.ndarray, trace_s: tuple[float, ...]) -> InputScale:

@@ -24,6 +24,8 @@ from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.evaluation.scores import gain_interval
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.spikes.folds import assign_folds
+from cortexrnn.theory.fixed_points import fixed_points
+from cortexrnn.theory.system import as_system
 from cortexrnn.training.adam import init_adam
 
 TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "gru_twin.py"))
@@ -100,6 +102,34 @@ def test_prediction_equals_the_twin_of_the_whole_chain(bursts):
         eta = states @ network.readout + inputs @ network.skip + network.offset[0]
         # Single precision over 200 steps of a contracting map.
         np.testing.assert_allclose(gain[i], 8.0 * np.tanh(eta / 8.0), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("uses_own_spikes", [True, False])
+def test_the_system_of_a_network_runs_as_the_network_does(bursts, uses_own_spikes):
+    """Where nobody observed, spikes enter with their mean: the input is constant, as that of a system is."""
+    trials, baseline, fitted = bursts
+    fitted = replace(fitted, spec=replace(fitted.spec, uses_own_spikes=uses_own_spikes))
+    unseen = trials._replace(observed=np.zeros_like(trials.observed))
+    level = np.full(baseline.shape, np.log(0.03))
+    gain = fitted.extend(unseen, level)[0] - level[0]
+    system = fitted.system(baseline_hz=30.0, rate_hz=fitted.scale.mean_count / 1e-3)
+    assert (system.dt_s, system.size) == (1e-3, fitted.spec.n_hidden)
+    assert as_system(fitted, baseline_hz=30.0).dt_s == 1e-3
+    network = as_network(fitted.weights.astype(float), fitted.scale.mean.size, fitted.spec.n_hidden)
+    hidden = system.trajectory(network.gru.start[None], 200)[1:, 0]
+    inputs = raw_inputs(unseen, level, fitted.spec.trace_s, fitted.scale.mean_count)[0]
+    inputs = (inputs - fitted.scale.mean) / fitted.scale.spread
+    inputs[:, :-1] *= uses_own_spikes
+    eta = hidden @ network.readout + inputs @ network.skip + network.offset[0]
+    # Single precision over 200 steps of a contracting map.
+    np.testing.assert_allclose(gain, 8.0 * np.tanh(eta / 8.0), rtol=0, atol=2e-5)
+    assert fixed_points(system, n_starts=8).verdict == "points"
+
+
+@pytest.mark.parametrize(("rates", "told"), [((0.0, 1.0), "baseline_hz=0.0"), ((1.0, -1.0), "rate_hz=-1.0")])
+def test_rates_that_cannot_be_are_refused(bursts, rates, told):
+    with pytest.raises(OptionError, match=told):
+        bursts[2].system(baseline_hz=rates[0], rate_hz=rates[1])
 
 
 def test_a_spike_changes_no_bit_up_to_its_own_bin_and_the_next_one_after(bursts):

@@ -118,17 +118,18 @@ def train(circuit: str, task: str, **given: Any) -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the circuit.")
 @click.option("--input", "levels", multiple=True, metavar="NAME=LEVEL", help="Hold an input at a level; others are 0.")
 @click.option("--duration", "duration_s", type=float, help="Seconds for the Lyapunov exponents; default: 2000 steps.")
-@click.option("--starts", "n_starts", type=int, default=256, show_default=True, help="Starts of the search for points.")
+@click.option("--starts", "n_starts", type=int, help="Starts of the search for points; default: 256, fewer if large.")
 @click.option("--exponents", "n_exponents", type=int, default=5, show_default=True, help="Leading exponents.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of starts.")
 @click.option("--out", metavar="DIR", help="Folder for the results; default: NAME-analysis.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the tables.")
 def analyse(network: str, **given: Any) -> None:
-    """Take a circuit or a trained network apart: fixed points and their modes, Lyapunov exponents, figures.
+    """Take a circuit or a trained network apart: fixed points, modes, Lyapunov exponents, spectra, mean field, figures.
 
     Example: cortexrnn analyse wilson_cowan_1972 --starts 100
     """
     from cortexrnn.circuit.changes import change_circuit
+    from cortexrnn.theory.analysis import AnalysisOptions
     from cortexrnn.theory.analysis import analyse as take_apart
 
     pairs = [pair("--input", text, "NAME=LEVEL") for text in given["levels"]]
@@ -147,8 +148,9 @@ def analyse(network: str, **given: Any) -> None:
     else:
         thing = change_circuit(cx.load_circuit(network), dict(pair("--set", t, "KEY=VALUE") for t in given["changes"]))
         options, name = {"inputs": levels}, thing.name
-    settings = {key: given[key] for key in ("duration_s", "n_starts", "n_exponents", "seed")}
-    found = take_apart(thing, **settings, **options)
+    settings = {key: given[key] for key in ("duration_s", "n_starts", "n_exponents")}
+    analysis = AnalysisOptions(**settings, shows_progress=sys.stderr.isatty())
+    found = take_apart(thing, options=analysis, seed=given["seed"], **options)
     folder = Path(given["out"] or f"{name}-analysis")
     found.save(folder)
     words = json.dumps(found.summary, indent=2, allow_nan=False) if given["as_json"] else f"{found.show()}\n\n{folder}"

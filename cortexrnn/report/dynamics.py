@@ -115,6 +115,11 @@ def plot_modes(ax: Axes, found: xr.Dataset, *, point: int = 0) -> Axes:
                 some.real, some.imag, linestyle="none", marker="o", markersize=4.0, color=colour, label=words, zorder=2
             )
     ax.set_aspect("equal", adjustable="datalim")
+    # Modes of a small step crowd around 1, where nothing could be told apart beside the whole circle.
+    shown = np.append(values, 1.0)
+    margin = 0.1 * max(np.ptp(shown.real), np.ptp(shown.imag), 1e-6)
+    ax.set_xlim(shown.real.min() - margin, shown.real.max() + margin)
+    ax.set_ylim(shown.imag.min() - margin, shown.imag.max() + margin)
     ax.set_xlabel("real part")
     ax.set_ylabel("imaginary part")
     _finish(ax)

@@ -56,3 +56,26 @@ def draw_file(path: Path, size_in: tuple[float, float], plot: Callable[[Figure],
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], metadata={"Date": None, "Creator": None})
     return path
+
+
+def draw_plot(path: Path, plot: Callable[[Axes], object]) -> Path:
+    """Write what a result's ``plot`` draws onto one pair of axes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its ending says as what the figure is written.
+    plot : callable
+        Takes the empty axes.
+
+    Returns
+    -------
+    pathlib.Path
+        `path`.
+
+    Raises
+    ------
+    FileAccessError
+        If the file cannot be written.
+    """
+    return draw_file(path, _AXES_SIZE_IN, lambda figure: plot(figure.subplots()))

@@ -295,6 +295,36 @@ def plot_branch(ax: Axes, states: xr.Dataset) -> Axes:
     return ax
 
 
+def plot_over(ax: Axes, dots: np.ndarray) -> Axes:
+    """Lay what was measured over a figure of this module as rings, and widen its axes where they lie outside.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        With a figure.
+    dots : ndarray, shape (n, 2)
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+    """
+    known = dots[np.isfinite(dots).all(axis=1)]
+    size = 8.0 if len(known) < 9 else 4.0
+    ax.plot(
+        *known.T, "o", markerfacecolor="none", markeredgecolor=style.PSTH_MODEL, markersize=size, zorder=5,
+        label="measured",
+    )  # fmt: skip
+    for values, get, put in ((known[:, 0], ax.get_xlim, ax.set_xlim), (known[:, 1], ax.get_ylim, ax.set_ylim)):
+        low, high = get()
+        if values.size and (values.min() < low or values.max() > high):
+            put(min(low, values.min()), max(high, 1.05 * values.max()))
+    legend = ax.get_legend()
+    title = legend.get_title().get_text() if legend else ""
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, title=title or None, title_fontsize=9.0)
+    return ax
+
+
 def _with_breaks(ax: Axes, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, **look) -> None:
     """Draw the chosen part of a curve, joined to its neighbour so that no gap opens between parts."""
     grown = chosen | np.append(chosen[1:] & False, False) | np.append(False, chosen[:-1])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cortexrnn.circuit import load_circuit
-from cortexrnn.theory.analysis import analyse
+from cortexrnn.theory.analysis import AnalysisOptions, analyse
 from cortexrnn.theory.fixed_points import fixed_points
 
 TRAIN = ["train", "song_2016", "--task", "random_dots", "--set", "populations[0].size=12", "--set",
@@ -29,8 +29,23 @@ def test_an_analysis_leaves_tables_and_figures(tmp_path, invoke, monkeypatch):
     assert sum(summary["fixed_points"]["starts"].values()) == 100
     assert len(summary["lyapunov"]["exponents_per_s"]) == 2
     assert len(pd.read_csv(folder / "fixed_points.csv")) == len(found.states)
-    for name in ("fixed_points", "lyapunov", "lyapunov_running"):
+    assert summary["prediction"] is None
+    assert summary["transient"]["gain"] > 1.0
+    assert len(pd.read_csv(folder / "modes.csv")) == len(found.states) * found.system.size
+    for name in ("fixed_points", "lyapunov", "lyapunov_running", "modes", "transient", "weights"):
         ET.fromstring((folder / "figures" / f"{name}.svg").read_text())
+
+
+def test_a_theory_stands_beside_the_circuit(tmp_path, invoke):
+    """Of the pair all steady states are known; the command line shows and writes them."""
+    result = invoke("analyse", "hennequin_2018", "--input", "drive=10", "--starts", "20", "--out", str(tmp_path))
+    assert result.code == 0, result.err
+    assert "inhibition-stabilised" in result.out
+    table = pd.read_csv(tmp_path / "prediction.csv")
+    # r_E(h = 10), to the three digits of the table of targets.
+    assert table["predicted"][0] == pytest.approx(10.667, abs=1e-3)
+    assert table["measured"][0] == pytest.approx(table["predicted"][0], rel=1e-6)
+    ET.fromstring((tmp_path / "figures" / "prediction.svg").read_text())
 
 
 def test_a_trained_network_is_taken_apart_at_an_input(tmp_path, invoke):
@@ -46,7 +61,7 @@ def test_a_trained_network_is_taken_apart_at_an_input(tmp_path, invoke):
 
 def test_there_are_not_more_exponents_than_entries_of_the_state(tmp_path):
     """Two units have two; what is saved is what is shown."""
-    found = analyse(load_circuit("wilson_cowan_1972"), n_starts=20, n_exponents=9)
+    found = analyse(load_circuit("wilson_cowan_1972"), options=AnalysisOptions(n_starts=20, n_exponents=9))
     assert len(found.spectrum.exponents_per_s) == 2
     found.save(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text()) == found.summary

@@ -123,12 +123,12 @@ def test_a_release_computed_after_depletion_fails(monkeypatch, capsys):
 
 
 def test_weights_of_the_wrong_sign_fail(monkeypatch, capsys):
-    script = importlib.import_module("cortexrnn.validation.murphy_miller_2009.run")
+    script = importlib.import_module("cortexrnn.validation.van_vreeswijk_sompolinsky_1998.run")
     right = script.build_weights
     monkeypatch.setattr(
         script, "build_weights", lambda circuit: dataclasses.replace(right(circuit), static=abs(right(circuit).static))
     )
-    assert targets.main("murphy_miller_2009") == 1
+    assert targets.main("van_vreeswijk_sompolinsky_1998") == 1
     assert "FAIL" in capsys.readouterr().out
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from cortexrnn.circuit import Circuit, build_weights
 from cortexrnn.dynamics import Record, Solver, simulate
 from cortexrnn.report import style
 from cortexrnn.theory.mean_field import dmft
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,4 +98,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("dynamic_mean_field", Path(__file__).parent))
+    run_script("dynamic_mean_field", __file__)

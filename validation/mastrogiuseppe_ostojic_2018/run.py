@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from cortexrnn.circuit.build import loadings
 from cortexrnn.dynamics import Record, simulate
 from cortexrnn.report import style
 from cortexrnn.theory.mean_field import rank_one, rank_one_curve
-from cortexrnn.validation.targets import main
+from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,4 +113,4 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("mastrogiuseppe_ostojic_2018", Path(__file__).parent))
+    run_script("mastrogiuseppe_ostojic_2018", __file__)

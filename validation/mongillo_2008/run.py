@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from scipy.optimize import brentq, fsolve
 
 from cortexrnn.circuit import load_circuit
 from cortexrnn.dynamics import Pulse, Record, Samples, simulate
 from cortexrnn.report import style
+from cortexrnn.theory.mean_field import MemoryItems, bistable_window
 from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
@@ -86,43 +86,6 @@ def end_states() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def edges() -> tuple[float, float]:
-    """Find where the active and where the silent fixed point lose stability, without the simulator."""
-    active = brentq(lambda background: growth(background, (12.0, -1.0, 3.0)), -2.5, -1.2, xtol=1e-10)
-    silent = brentq(lambda background: growth(background, (-1.0, -1.0, 0.5)), -1.0, 0.0, xtol=1e-10)
-    return active, silent
-
-
-def growth(background: float, guess: tuple[float, float, float]) -> float:
-    """Give the largest real part, 1/s, at the fixed point near a guess of item 1, the other items and inhibition."""
-    synapses = load_circuit(PUBLISHED).plasticity["facilitating"]
-
-    def state(currents: np.ndarray) -> np.ndarray:
-        """Lay out all currents, and the u and x that belong to them."""
-        h = np.array([currents[0]] + [currents[1]] * (N_ITEMS - 1))
-        steady = synapses.steady_state(1.5 * np.logaddexp(0.0, h / 1.5))
-        return np.concatenate([h, [currents[2]], steady.u, steady.x])
-
-    at = state(fsolve(lambda z: derivative(state(z), background)[[0, 1, N_ITEMS]] * 0.01, guess, xtol=1e-13))
-    steps = 1e-6 * np.eye(at.size)
-    columns = [(derivative(at + step, background) - derivative(at - step, background)) / 2e-6 for step in steps]
-    return float(np.linalg.eigvals(np.stack(columns, axis=1)).real.max())
-
-
-def derivative(state: np.ndarray, background: float) -> np.ndarray:
-    """Write the equations and their numbers out, apart from the file and the simulator: items, inhibition, u, x."""
-    h, h_inhibitory, u, x = np.split(state, [N_ITEMS, N_ITEMS + 1, 2 * N_ITEMS + 1])
-    rate, rate_inhibitory = (1.5 * np.logaddexp(0.0, current / 1.5) for current in (h, h_inhibitory))
-    return np.concatenate(
-        [
-            (-h + 5.0 * u * x * rate - 0.5 * rate_inhibitory + background) / 0.015,
-            (-h_inhibitory + 0.5 * rate.sum()) / 0.01,
-            (0.2 - u) / 1.5 + 0.2 * (1.0 - u) * rate,
-            (1.0 - x) / 0.2 - u * x * rate,
-        ]
-    )
-
-
 def measure() -> tuple[dict[str, float], dict[str, Any]]:
     """Reactivate a silent memory, with the controls, and find the bistable window."""
     run = episode(1.2)
@@ -132,7 +95,8 @@ def measure() -> tuple[dict[str, float], dict[str, Any]]:
     is_held = (mean_hz > ACTIVE_HZ) & (sd_hz < STEADY_HZ)
     window = BACKGROUNDS[is_held & (states["not loaded"][0] < ACTIVE_HZ)]
     bursts_mean_hz, bursts_sd_hz = (values[np.flatnonzero(BACKGROUNDS == BURSTING)[0]] for values in states["loaded"])
-    active, silent = edges()
+    bistable = bistable_window(MemoryItems.of_circuit(load_circuit(PUBLISHED)), (BACKGROUNDS[0], BACKGROUNDS[-1]))
+    edges = bistable.low.background, bistable.high.background
     values = {
         "rate_above_others": float(before["rate"][0] - before["rate"][1]),
         "u_over_others": float(before["u"][0] / before["u"][1]),
@@ -143,10 +107,10 @@ def measure() -> tuple[dict[str, float], dict[str, Any]]:
         "lower_edge": float(window.min()) if window.size else np.nan,
         "upper_edge": float(window.max()) if window.size else np.nan,
         "bursting": float(bursts_sd_hz / bursts_mean_hz),
-        "lower_edge_theory": active,
-        "upper_edge_theory": silent,
+        "lower_edge_theory": edges[0],
+        "upper_edge_theory": edges[1],
     }
-    return values, {"run": run, "states": states, "edges": (active, silent)}
+    return values, {"run": run, "states": states, "edges": edges}
 
 
 def draw(figure: Figure, evidence: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cortexrnn.circuit import Circuit, build_inputs, build_weights, load_circuit
+from cortexrnn.circuit import load_circuit
 from cortexrnn.dynamics import Pulse, simulate
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
+from cortexrnn.theory.mean_field import EIPair, rest_branch
 from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
@@ -20,35 +21,19 @@ STEPS_PER_UNIT = 100
 LARGEST = 22
 
 
-def branch(spec: Circuit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Follow the fixed points from silence; give drives, rates (n, 2) and largest real parts of the Jacobian in 1/s."""
-    weights, loading = build_weights(spec).total(), build_inputs(spec)[:, 0]
-    phi, rates = spec.populations[0].activation, np.zeros(2)
-    drives = np.arange(LARGEST * STEPS_PER_UNIT + 1) / STEPS_PER_UNIT
-    found, real_parts = np.empty((drives.size, 2)), np.empty(drives.size)
-    for i, drive in enumerate(drives):
-        for _ in range(50):
-            z = weights @ rates + loading * drive
-            jacobian = phi.slope(z)[:, None] * weights - np.eye(2)
-            step = np.linalg.solve(-jacobian, phi(z) - rates)
-            rates = rates + step
-            if np.abs(step).max() < 1e-12:
-                break
-        found[i] = rates
-        real_parts[i] = np.linalg.eigvals(jacobian / spec.tau_s[:, None]).real.max()
-    return drives, found, real_parts
-
-
 def measure() -> tuple[dict[str, float], dict[str, Any]]:
     """Read the branch at the drives of the table, and find where it turns from supralinear to sublinear."""
     spec = load_circuit("hennequin_2018")
-    drives, rates, real_parts = branch(spec)
+    drives = np.arange(LARGEST * STEPS_PER_UNIT + 1) / STEPS_PER_UNIT
+    states = rest_branch(EIPair.of_circuit(spec), drives).states
+    rates = states["rate"].values
     per_drive = rates[1:, 0] / drives[1:]
     values = {f"excitatory_{h}": float(rates[h * STEPS_PER_UNIT, 0]) for h in SHOWN}
     values["turning_drive"] = float(drives[1 + int(np.argmax(per_drive))])
+    values["stabilised_from"] = float(drives[np.argmax(states["is_inhibition_stabilised"].values)])
     step = simulate(spec, duration_s=1.0, stimulus={"drive": Pulse(amplitude=10.0)}, initial=np.zeros(2))
     values["simulated_10"] = float(step["rate"][0, -1, 0])
-    values["largest_real_part"] = float(real_parts.max())
+    values["largest_real_part"] = float(states["growth"].max())
     return values, {"drives": drives, "rates": rates}
 
 

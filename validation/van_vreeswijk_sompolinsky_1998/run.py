@@ -12,6 +12,7 @@ from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw, build_
 from cortexrnn.dynamics import Record, simulate
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
+from cortexrnn.theory.mean_field import balanced_curve, balanced_state
 from cortexrnn.validation.targets import run_script
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAGNITUDES = {"excitatory": (1.0, 1.0), "inhibitory": (2.0, 1.8)}
 DRIVE = {"excitatory": 1.0, "inhibitory": 0.8}
+# Target first.
+WEIGHTS = [[1.0, -2.0], [1.0, -1.8]]
 REALISTIC, INFINITE = 100.0, 1e10
 IN_DEGREES = np.geomspace(10.0, 1e6, 26)
 
@@ -41,35 +44,28 @@ def circuit(k: float) -> Circuit:
     )
 
 
-def fixed_point(spec: Circuit) -> np.ndarray:
-    """Find the rates by Newton's method from silence."""
-    weights, phi, rates = build_weights(spec).total(), spec.populations[0].activation, np.zeros(2)
-    for _ in range(50):
-        z = weights @ rates + spec.bias
-        step = np.linalg.solve(np.eye(2) - phi.slope(z)[:, None] * weights, phi(z) - rates)
-        rates = rates + step
-        if np.abs(step).max() < 1e-14:
-            break
-    return rates
+def fixed_point(k: float) -> np.ndarray:
+    """Give the rates of the balanced state at K."""
+    return balanced_state(WEIGHTS, list(DRIVE.values()), in_degree=k).rates
 
 
 def currents(k: float) -> tuple[float, float]:
     """Give the excitatory (recurrent and external) and the inhibitory current into E."""
     spec = circuit(k)
-    weights, rates = build_weights(spec).total(), fixed_point(spec)
+    weights, rates = build_weights(spec).total(), fixed_point(k)
     return float(weights[0, 0] * rates[0] + spec.bias[0]), float(weights[0, 1] * rates[1])
 
 
 def order(k: float) -> float:
     """Give the logarithmic slope of the excitatory rate's deviation from 1 against 1/sqrt(K)."""
     ratio = 1.002
-    more, less = (abs(fixed_point(circuit(each))[0] - 1.0) for each in (k / ratio, k * ratio))
+    more, less = (abs(fixed_point(each)[0] - 1.0) for each in (k / ratio, k * ratio))
     return math.log(more / less) / math.log(ratio)
 
 
 def measure() -> tuple[dict[str, float], dict[str, Any]]:
     """Find the fixed points at a realistic and a very large K and how they approach the balanced state."""
-    realistic, infinite = fixed_point(circuit(REALISTIC)), fixed_point(circuit(INFINITE))
+    realistic, infinite = fixed_point(REALISTIC), fixed_point(INFINITE)
     excitation, inhibition = currents(1e4)
     run = simulate(circuit(REALISTIC), duration_s=1.0, dt_s=1e-4, initial=np.zeros(2))
     network = simulate(load_circuit("van_vreeswijk_sompolinsky_1998"), duration_s=3.0, record=Record(start_s=1.0))
@@ -87,7 +83,7 @@ def measure() -> tuple[dict[str, float], dict[str, Any]]:
         "residual_10000": (excitation + inhibition) / excitation,
     }
     evidence = {
-        "rates": np.array([fixed_point(circuit(k)) for k in IN_DEGREES]),
+        "rates": np.array([fixed_point(k) for k in IN_DEGREES]),
         "currents": np.array([currents(k) for k in IN_DEGREES]),
     }
     return values, evidence
@@ -97,8 +93,7 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
     """Draw rates and currents against K."""
     left, right = figure.subplots(1, 2)
     fine = np.geomspace(IN_DEGREES[0], IN_DEGREES[-1], 300)
-    matrix = np.array([[1.0, -2.0], [1.0, -1.8]])
-    exact = np.array([np.linalg.solve(np.eye(2) / math.sqrt(k) - matrix, [1.0, 0.8]) for k in fine])
+    exact = balanced_curve(WEIGHTS, list(DRIVE.values()), in_degrees=fine)["rate"].values
     left.axhline(1.0, color=style.RULE, linewidth=0.8)
     for i, (words, colour) in enumerate((("excitatory", EXCITATORY), ("inhibitory", INHIBITORY))):
         left.plot(fine, exact[:, i], color=colour, linewidth=1.0)

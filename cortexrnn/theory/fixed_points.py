@@ -157,10 +157,10 @@ class FixedPoints:
 
 def fixed_points(
     thing: Any,
+    inputs: Any = None,
     *,
     n_starts: int = 512,
     seed: int = 0,
-    duration_s: float | None = None,
     tolerance: float = 1e-9,
     starts: np.ndarray | None = None,
 ) -> FixedPoints:
@@ -173,13 +173,14 @@ def fixed_points(
     Parameters
     ----------
     thing : System, or what `as_system` takes
-        A circuit, a trained or a fitted network, at constant inputs.
+        A circuit, a trained or a fitted network.
+    inputs : mapping of str to float, or array_like, shape (n_inputs,), optional
+        Levels at which the inputs are held: by name of a circuit, in their order of a trained network. Zero if not
+        given, and settled already where `thing` is a System.
     n_starts : int
         How many starts to draw.
     seed : int
         Of the starts.
-    duration_s : float, optional
-        Length of the trajectories; 500 steps if not given.
     tolerance : float
         A point is a state whose residual and whose last Newton step are at most this, relative to 1 + max|x|.
     starts : array_like, shape (n, size), optional
@@ -207,14 +208,13 @@ def fixed_points(
     Newton steps in float64 have brought both the residual and the step below the tolerance. Where the Jacobian is
     singular no step tells how near a root is: such results are of the kind "singular" and their residual is round-off.
     """
-    system = as_system(thing)
+    system = as_system(thing) if inputs is None else as_system(thing, inputs=inputs)
     check_count("n_starts", n_starts, at_least=1 if starts is None else 0)
     check_positive("tolerance", tolerance)
-    n_steps = _N_STEPS if duration_s is None else max(round(check_positive("duration_s", duration_s) / system.dt_s), 1)
     given = np.empty((0, system.size)) if starts is None else system.check_states(starts)
     # Products of a batch this small are slower on several threads, and much slower where others use the cores too.
     with threadpool_limits(1):
-        drawn, paths, n_diverging = _draw_starts(system, n_starts, n_steps, seed)
+        drawn, paths, n_diverging = _draw_starts(system, n_starts, seed)
         roots = search_roots(system, np.concatenate([given, drawn]), tolerance=tolerance)
         data = _collect(system, roots, drawn if n_starts else given, tolerance)
     data["paths"] = ("path", "time", "state"), paths
@@ -225,18 +225,18 @@ def fixed_points(
     return found
 
 
-def _draw_starts(system: System, n_starts: int, n_steps: int, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _draw_starts(system: System, n_starts: int, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Give starts, some paths, and how many trajectories left the finite numbers."""
     rng = stream(seed, "theory", "fixed points")
     x = system.start(_N_TRAJECTORIES, seed=seed)
     far = _FAR * (1.0 + np.abs(x).max())
     # Early times too: that is where trajectories are apart. As many again for what is between them.
-    when = np.sort(rng.integers(0, n_steps + 1, 2 * n_starts))
+    when = np.sort(rng.integers(0, _N_STEPS + 1, 2 * n_starts))
     who = rng.integers(0, _N_TRAJECTORIES, 2 * n_starts)
-    stride = max(n_steps // _N_PATH_TIMES, 1)
+    stride = max(_N_STEPS // _N_PATH_TIMES, 1)
     samples, paths = np.empty((2 * n_starts, system.size)), []
     is_here = np.ones(_N_TRAJECTORIES, bool)
-    for t in range(n_steps + 1):
+    for t in range(_N_STEPS + 1):
         now = when == t
         samples[now] = x[who[now]]
         if t % stride == 0:

@@ -11,7 +11,7 @@ import scipy.optimize
 from cortexrnn.cells.activation import Activation
 from cortexrnn.cells.recurrent import CELLS
 from cortexrnn.cells.stp import ShortTermPlasticity
-from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw
+from cortexrnn.circuit import Circuit, Population, Projection, WeightLaw, load_circuit
 from cortexrnn.errors import DataError, NumericalWarning, OptionError
 from cortexrnn.report.dynamics import draw_dynamics
 from cortexrnn.theory.cell_system import CellSystem
@@ -299,8 +299,8 @@ def test_arguments_that_cannot_be_used_are_refused():
         fixed_points(system, tolerance=0.0)
     with pytest.raises(OptionError, match="n_starts=0 is not valid"):
         fixed_points(system, n_starts=0)
-    with pytest.raises(OptionError, match=r"duration_s=-1\.0 is not a positive"):
-        fixed_points(system, duration_s=-1.0)
+    with pytest.raises(OptionError, match="inputs was settled when the system was made"):
+        fixed_points(system, [1.0])
     with pytest.raises(DataError, match=r"expected \(n, 2\)"):
         fixed_points(system, starts=np.zeros((3, 3)))
     with pytest.raises(DataError, match="kind='pie' is unknown"):
@@ -320,3 +320,12 @@ def test_newton_leaves_what_gets_stuck_to_the_damped_search():
     assert both.outcome.tolist() == ["slow"] * 2
     # With points there is nothing left to do.
     assert newton_roots(Square([[0.0]], -0.01), starts, tolerance=1e-9).outcome.tolist() == ["point"] * 2
+
+
+def test_inputs_are_levels_by_name_for_a_circuit():
+    circuit = load_circuit("hennequin_2018")
+    by_name = fixed_points(circuit, {"drive": 10.0}, n_starts=20)
+    made = circuit_system(circuit, inputs={"drive": 10.0})
+    np.testing.assert_array_equal(by_name.states, fixed_points(made, n_starts=20).states)
+    # r_E(h = 10), to the three digits of the table of targets.
+    assert by_name.states[0, 0] == pytest.approx(10.667, abs=1e-3)

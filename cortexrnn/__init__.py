@@ -63,19 +63,31 @@ if TYPE_CHECKING:
     )
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
-    from cortexrnn.theory import fixed_points, gradient_flow, lyapunov
-    from cortexrnn.theory.analysis import analyse
+    from cortexrnn.theory import mean_field
+    from cortexrnn.theory.analysis import AnalysisOptions, analyse
     from cortexrnn.theory.basins import basins, complete_patterns
     from cortexrnn.theory.continuation import follow_branch
-    from cortexrnn.theory.mean_field import dmft, mean_field
+    from cortexrnn.theory.fixed_points import fixed_points
+    from cortexrnn.theory.gradient_flow import gradient_flow
+    from cortexrnn.theory.lyapunov import lyapunov
+    from cortexrnn.theory.mean_field import dmft
     from cortexrnn.theory.system import as_system
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.continual import elastic_weights, projected_gradients
+    from cortexrnn.training.hidden_sources import (
+        HiddenSource,
+        even_process,
+        golden_mean,
+        markov_source,
+        simple_nonunifilar,
+    )
     from cortexrnn.training.interference import predict_interference
     from cortexrnn.training.lesions import Lesion, ablate, ablation
     from cortexrnn.training.loop import TrainOptions, train
+    from cortexrnn.training.markov import MarkovChain, choose_order
+    from cortexrnn.training.memory_horizon import HorizonOptions, memory_horizon
     from cortexrnn.training.optimisers import Schedule
     from cortexrnn.training.penalties import Penalties
     from cortexrnn.training.perturbations import Perturbation, perturb
@@ -83,6 +95,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "Activation": "cells.activation",
+    "AnalysisOptions": "theory.analysis",
     "BrianRun": "dynamics.brian_layout",
     "CausalGain": "encoding",
     "CellNetwork": "training.cell_model",
@@ -93,11 +106,14 @@ _ROOMS = {
     "DoctorReport": "spikes",
     "Drift": "encoding",
     "Fluctuation": "dynamics",
+    "HiddenSource": "training.hidden_sources",
     "HistoryGLM": "encoding",
+    "HorizonOptions": "training.memory_horizon",
     "Initial": "cells.initial",
     "Input": "circuit",
     "Lesion": "training.lesions",
     "LowRank": "circuit",
+    "MarkovChain": "training.markov",
     "Noise": "circuit",
     "PSTH": "encoding",
     "Penalties": "training.penalties",
@@ -132,6 +148,7 @@ _ROOMS = {
     "basins": "theory.basins",
     "build_weights": "circuit",
     "check_dt": "dynamics",
+    "choose_order": "training.markov",
     "circuit_names": "circuit",
     "compare": "evaluation",
     "complete_patterns": "theory.basins",
@@ -140,16 +157,20 @@ _ROOMS = {
     "dmft": "theory.mean_field",
     "doctor": "spikes",
     "elastic_weights": "training.continual",
+    "even_process": "training.hidden_sources",
     "export_brian2": "dynamics.brian_script",
     "fit_poisson": "encoding",
     "fixed_points": "theory.fixed_points",
     "follow_branch": "theory.continuation",
+    "golden_mean": "training.hidden_sources",
     "gradient_flow": "theory.gradient_flow",
     "ladder": "evaluation",
     "load_circuit": "circuit",
     "load_trained": "training.trained",
     "lyapunov": "theory.lyapunov",
+    "markov_source": "training.hidden_sources",
     "mean_field": "theory.mean_field",
+    "memory_horizon": "training.memory_horizon",
     "perturb": "training.perturbations",
     "plot_spectrum": "circuit",
     "predict_interference": "training.interference",
@@ -159,6 +180,7 @@ _ROOMS = {
     "reservoirs": "training.reservoirs",
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
+    "simple_nonunifilar": "training.hidden_sources",
     "simulate": "dynamics",
     "spectral_recipe": "circuit",
     "spiking_twin": "dynamics.twin",
@@ -169,6 +191,7 @@ _ROOMS = {
 
 __all__ = [
     "Activation",
+    "AnalysisOptions",
     "BrianRun",
     "CausalGain",
     "CellNetwork",
@@ -179,11 +202,14 @@ __all__ = [
     "DoctorReport",
     "Drift",
     "Fluctuation",
+    "HiddenSource",
     "HistoryGLM",
+    "HorizonOptions",
     "Initial",
     "Input",
     "Lesion",
     "LowRank",
+    "MarkovChain",
     "Noise",
     "PSTH",
     "Penalties",
@@ -218,6 +244,7 @@ __all__ = [
     "basins",
     "build_weights",
     "check_dt",
+    "choose_order",
     "circuit_names",
     "compare",
     "complete_patterns",
@@ -226,16 +253,20 @@ __all__ = [
     "dmft",
     "doctor",
     "elastic_weights",
+    "even_process",
     "export_brian2",
     "fit_poisson",
     "fixed_points",
     "follow_branch",
+    "golden_mean",
     "gradient_flow",
     "ladder",
     "load_circuit",
     "load_trained",
     "lyapunov",
+    "markov_source",
     "mean_field",
+    "memory_horizon",
     "perturb",
     "plot_spectrum",
     "predict_interference",
@@ -245,6 +276,7 @@ __all__ = [
     "reservoirs",
     "sample_spikes",
     "save_circuit",
+    "simple_nonunifilar",
     "simulate",
     "spectral_recipe",
     "spiking_twin",

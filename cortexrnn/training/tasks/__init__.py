@@ -36,10 +36,12 @@ from cortexrnn.training.tasks.presets import (
     random_dots_variable,
     sequence,
     sine,
+    symbol_source,
     task_names,
 )
 from cortexrnn.training.tasks.ring import DelayedEstimation, ProAnti
 from cortexrnn.training.tasks.senses import Multisensory
+from cortexrnn.training.tasks.symbols import SymbolSource
 from cortexrnn.training.tasks.timeline import Duration, OneOf, TruncatedExponential, Uniform
 from cortexrnn.training.tasks.waves import SineGeneration
 
@@ -68,6 +70,7 @@ __all__ = [
     "ReactionDots",
     "SequenceGeneration",
     "SineGeneration",
+    "SymbolSource",
     "Task",
     "Trial",
     "TruncatedExponential",
@@ -94,5 +97,6 @@ __all__ = [
     "random_dots_variable",
     "sequence",
     "sine",
+    "symbol_source",
     "task_names",
 ]

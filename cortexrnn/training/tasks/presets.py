@@ -24,6 +24,7 @@ from cortexrnn.training.tasks.matching import CategoryMatch, DelayedMatch
 from cortexrnn.training.tasks.movements import SequenceGeneration
 from cortexrnn.training.tasks.ring import DelayedEstimation, ProAnti
 from cortexrnn.training.tasks.senses import Multisensory
+from cortexrnn.training.tasks.symbols import SymbolSource
 from cortexrnn.training.tasks.timeline import TruncatedExponential
 from cortexrnn.training.tasks.waves import SineGeneration
 
@@ -128,12 +129,18 @@ def irregular_waves(**changes: Any) -> IrregularWaves:
     return _make(IrregularWaves, changes)
 
 
+def symbol_source(**changes: Any) -> SymbolSource:
+    """Give the next symbol of a hidden source (Crutchfield & Feldman 2003)."""
+    return _make(SymbolSource, changes)
+
+
 _PRESETS: dict[str, Callable[..., Task]] = {
     preset.__name__: preset
     for preset in (
         random_dots, random_dots_variable, random_dots_reaction, context_decision, multisensory, parametric_memory,
         delayed_match, delayed_match_rotated, delayed_match_category, go_nogo, pro_anti, delayed_estimation, flip_flop,
         sine, sequence, interval_timing, copy_memory, adding, first_symbol, irregular_waves,
+        symbol_source,
     )
 }  # fmt: skip
 

@@ -71,11 +71,13 @@ if TYPE_CHECKING:
     from cortexrnn.theory.gradient_flow import gradient_flow
     from cortexrnn.theory.lyapunov import lyapunov
     from cortexrnn.theory.mean_field import dmft
+    from cortexrnn.theory.population import ei_balance, principal_components
     from cortexrnn.theory.system import as_system
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.continual import elastic_weights, projected_gradients
+    from cortexrnn.training.decoding import DecodeOptions, compare_sources, cross_temporal, decode
     from cortexrnn.training.hidden_sources import (
         HiddenSource,
         even_process,
@@ -103,6 +105,7 @@ _ROOMS = {
     "CompareOptions": "evaluation",
     "Comparison": "evaluation",
     "Constant": "encoding",
+    "DecodeOptions": "training.decoding",
     "DoctorReport": "spikes",
     "Drift": "encoding",
     "Fluctuation": "dynamics",
@@ -151,11 +154,15 @@ _ROOMS = {
     "choose_order": "training.markov",
     "circuit_names": "circuit",
     "compare": "evaluation",
+    "compare_sources": "training.decoding",
     "complete_patterns": "theory.basins",
+    "cross_temporal": "training.decoding",
     "dann_recipe": "circuit",
+    "decode": "training.decoding",
     "describe": "dynamics",
     "dmft": "theory.mean_field",
     "doctor": "spikes",
+    "ei_balance": "theory.population",
     "elastic_weights": "training.continual",
     "even_process": "training.hidden_sources",
     "export_brian2": "dynamics.brian_script",
@@ -175,6 +182,7 @@ _ROOMS = {
     "plot_spectrum": "circuit",
     "predict_interference": "training.interference",
     "predict_spectrum": "circuit",
+    "principal_components": "theory.population",
     "projected_gradients": "training.continual",
     "read_recording": "spikes",
     "reservoirs": "training.reservoirs",
@@ -199,6 +207,7 @@ __all__ = [
     "CompareOptions",
     "Comparison",
     "Constant",
+    "DecodeOptions",
     "DoctorReport",
     "Drift",
     "Fluctuation",
@@ -247,11 +256,15 @@ __all__ = [
     "choose_order",
     "circuit_names",
     "compare",
+    "compare_sources",
     "complete_patterns",
+    "cross_temporal",
     "dann_recipe",
+    "decode",
     "describe",
     "dmft",
     "doctor",
+    "ei_balance",
     "elastic_weights",
     "even_process",
     "export_brian2",
@@ -271,6 +284,7 @@ __all__ = [
     "plot_spectrum",
     "predict_interference",
     "predict_spectrum",
+    "principal_components",
     "projected_gradients",
     "read_recording",
     "reservoirs",

@@ -160,18 +160,25 @@ class Trainer:
             target += by
         return Gradient(loss + of_weights, model.pull_back(weights, by_weights, by_readout), outputs)
 
-    def record(self, batch: Batch, sweep: Sweep) -> dict[str, np.ndarray]:
+    def record(self, batch: Batch, sweep: Sweep, *, currents: bool = False) -> dict[str, np.ndarray]:
         """Give by name what the network does in a batch, after every step.
 
         Parameters
         ----------
         batch : Batch
         sweep : Sweep
+        currents : bool
+            Whether also to give the currents of every step.
 
         Returns
         -------
         dict of str to ndarray, shape (n_trials, n_steps, n)
-            ``rate``, and ``u`` and ``x`` of plastic synapses.
+            ``rate``, and ``u`` and ``x`` of plastic synapses; ``current_e``, ``current_i`` and ``current_ext``.
+
+        Raises
+        ------
+        OptionError
+            If the network has no currents of a sign.
         """
         model, (core, readout) = self.model, self._packed()
         found: dict[str, list[np.ndarray]] = {}
@@ -181,6 +188,9 @@ class Trainer:
             swept.forward()
             for name, values in model.recorded(tape, swept.hidden).items():
                 found.setdefault(name, []).append(values[1:].copy())
+            if currents:
+                for name, values in model.currents(swept.tile, core, tape).items():
+                    found.setdefault(name, []).append(values)
         return {name: from_lanes(tiles, len(batch.inputs)) for name, tiles in found.items()}
 
     def _packed(self) -> tuple[Core, Readout]:
@@ -240,6 +250,11 @@ class _TileSweep:
         self._marks: list[tuple[list[np.ndarray], Any]] = []
         self._noise = drawn.noise
         self.hidden = np.empty((0, 0))
+
+    @property
+    def tile(self) -> Tile:
+        """What the last segment was given, with its noise, and the inputs that it was fed."""
+        return self._last[0]
 
     def forward(self) -> np.ndarray:
         """Sweep forward; gives the outputs, (n_steps, padded)."""

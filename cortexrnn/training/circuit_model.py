@@ -21,6 +21,7 @@ from cortexrnn.circuit.rate_cell import circuit_sources, circuit_units
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
 from cortexrnn.errors import OptionError
+from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.theory.rate_system import RateSystem
 from cortexrnn.training.dale import parametrise
 from cortexrnn.training.model import Asked, Core, Model, Omega, check_sizes, draw
@@ -235,6 +236,41 @@ class CircuitModel(Model):
     def recorded(self, tape: RateTape, hidden: np.ndarray) -> dict[str, np.ndarray]:
         """Give rates and the states of plastic synapses."""
         return {"rate": hidden} | ({"u": tape.u, "x": tape.x} if self.units.plastic_unit.size else {})
+
+    def currents(self, tile: Tile, core: Core, tape: RateTape) -> dict[str, np.ndarray]:
+        """Give by name the currents of every step of a tile: recurrent excitatory and inhibitory, and external."""
+        self._check_currents()
+        weights, n_steps = core.weights, len(tape.drive)
+        sources = np.concatenate([self.units.static_unit, self.units.plastic_unit])
+        # Where all that is sent is the rates of all units, the tape holds it nowhere else.
+        sends_rates = not self.senders.size and sources.size == self.n_hidden
+        sent = tape.rate[:-1] if sends_rates else tape.sent
+
+        def through(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+            return (matrix @ values.reshape(n_steps, -1, N_LANES)).reshape(n_steps, -1)
+
+        signs = self.signs[sources]
+        external = through(weights.input, tile.inputs) + np.repeat(weights.bias, N_LANES)
+        return {
+            "current_e": through(weights.recurrent * (signs > 0), sent),
+            "current_i": through(weights.recurrent * (signs < 0), sent),
+            "current_ext": external + tile.current if tile.current.size else external,
+        }
+
+    def _check_currents(self) -> None:
+        """Refuse where a current is neither excitatory nor inhibitory."""
+        mixed = [population.name for population in self.circuit.populations if population.sign == "mixed"]
+        if mixed:
+            raise OptionError(
+                f"currents cannot be kept: population {mixed[0]!r} is mixed, so its current is neither excitatory "
+                "nor inhibitory.",
+                hint="Give every population a sign, or leave currents out.",
+            )
+        if self.trainable.dale == "dann":
+            raise OptionError(
+                "currents cannot be kept with dale='dann': inhibition answers at once, as a part of the weights that "
+                "excitatory units send through."
+            )
 
     def system(self, inputs: np.ndarray, dt_s: float) -> RateSystem:
         """Give the circuit at a constant input."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from cortexrnn._checks import check_count
 from cortexrnn.dynamics.noise import OrnsteinUhlenbeck
+from cortexrnn.errors import OptionError
 from cortexrnn.numerics.streams import stream
 from cortexrnn.theory.system import System
 from cortexrnn.training.tile import Tile
@@ -162,6 +163,10 @@ class Model(abc.ABC):
     def recorded(self, tape: Any, hidden: np.ndarray) -> dict[str, np.ndarray]:
         """Give by name what of a tape is worth keeping, each (n_steps + 1, n * N_LANES)."""
         return {"rate": hidden}
+
+    def currents(self, tile: Tile, core: Core, tape: Any) -> dict[str, np.ndarray]:
+        """Give by name the currents of a tile that was swept forward, each (n_steps, n_hidden * N_LANES)."""
+        raise OptionError(f"currents cannot be kept of {self.name!r}: only the units of a circuit have them.")
 
     @abc.abstractmethod
     def matrix(self) -> np.ndarray:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Columns of what is seen on the way of a training.
 HISTORY = ("step", "loss", "gradient_norm", "validation_loss", "performance")
+_CURRENTS = {"current_e": "recurrent excitatory", "current_i": "recurrent inhibitory", "current_ext": "external"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -77,7 +78,13 @@ class Trained:
         return trainer.run(batch, self._sweep(seed, is_forced, current)).outputs
 
     def record(
-        self, batch: Batch, *, seed: int = 0, is_forced: bool = False, current: np.ndarray | None = None
+        self,
+        batch: Batch,
+        *,
+        seed: int = 0,
+        is_forced: bool = False,
+        current: np.ndarray | None = None,
+        currents: bool = False,
     ) -> xr.Dataset:
         """Give the rates of every unit in a batch of trials, as `cortexrnn.dynamics.simulate` lays them out.
 
@@ -86,15 +93,26 @@ class Trained:
         batch : Batch
         seed, is_forced, current
             As for `answer`; the same give the same trials.
+        currents : bool
+            Whether to keep the currents of every unit of a circuit.
 
         Returns
         -------
         xarray.Dataset
             ``rate`` (trial, time, unit), as of the end of every step, NaN past a trial's end; a cell network's
             hidden state. Coordinates `population` and `sign` over unit. With plastic synapses also ``u`` and ``x``
-            (trial, time, source), with the coordinate `sender`: the unit that sends through them.
+            (trial, time, source), with the coordinate `sender`: the unit that sends through them. With `currents`
+            also ``current_e`` and ``current_i``, the recurrent currents of excitatory and inhibitory units, and
+            ``current_ext``, that of inputs, bias, noise and what is added, all (trial, time, unit): those of the step
+            that ends with the rate beside them, whose sum is the argument that the unit's state moves towards (in the
+            rate form, whose activation it moves towards).
+
+        Raises
+        ------
+        OptionError
+            If currents are asked of a network of cells, or where units send through weights of both signs.
         """
-        found = Trainer(self.model, 1).record(batch, self._sweep(seed, is_forced, current))
+        found = Trainer(self.model, 1).record(batch, self._sweep(seed, is_forced, current), currents=currents)
         n_steps = found["rate"].shape[1]
         for values in found.values():
             values[np.arange(n_steps) >= batch.length[:, None]] = np.nan
@@ -103,10 +121,15 @@ class Trained:
             for name, long_name in (("u", "utilisation"), ("x", "resources"))
             if name in found
         }
+        kept = {
+            name: (TRIAL_DIMS, found[name], {"units": "1", "long_name": f"{what} current"})
+            for name, what in _CURRENTS.items()
+            if name in found
+        }
         senders = {"sender": ("source", self.model.senders)} if synapses else {}
         time_s = np.round((np.arange(n_steps) + 1) * self.task.dt_s, 12)
         return xr.Dataset(
-            {"rate": (TRIAL_DIMS, found["rate"], {"units": "1", "long_name": "rate"}), **synapses},
+            {"rate": (TRIAL_DIMS, found["rate"], {"units": "1", "long_name": "rate"}), **synapses, **kept},
             coords={
                 "trial": np.arange(len(found["rate"])),
                 "time": ("time", time_s, {"units": "s", "long_name": "time"}),

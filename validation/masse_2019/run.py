@@ -16,6 +16,7 @@ from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.streams import stream
 from cortexrnn.report import style
 from cortexrnn.training.circuit_model import Trainable
+from cortexrnn.training.decoding import DecodeOptions, compare_sources
 from cortexrnn.training.loop import TrainOptions, train
 from cortexrnn.training.penalties import Penalties
 from cortexrnn.training.tasks.contract import Batch
@@ -27,13 +28,12 @@ from cortexrnn.validation.targets import run_script
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SEEDS, N_TRIALS, N_FOLDS = range(10), 63 * N_LANES, 8
+SEEDS, N_TRIALS = range(10), 63 * N_LANES
 TASK = DelayedMatch(dt_s=0.02)
 # As in the authors' code: 0.02 times the mean square of the rates.
 SPIKE_COST = 0.02
-# The penalty of the ridge regression, relative to the number of trials: features have unit variance.
-RIDGE = 0.01
-WINDOW_S = 0.1
+# Intervals are those of networks, not of trials: no resamples.
+DECODING = DecodeOptions(n_folds=8, penalties=(0.01,), n_shuffles=1, n_bootstrap=1, window_s=0.1)
 # Which states come from another trial at the start of the test.
 SWAPS = {"none": (), "rates": ("y", "rate"), "synapses": ("u", "x")}
 SOURCES = {"synapses": style.HISTORY_MODEL, "rates": style.PSTH_MODEL}
@@ -50,46 +50,20 @@ def train_one(seed: int) -> Trained:
     return train(circuit, TASK, seed=seed, options=options, trainable=trainable)
 
 
-def decode(features: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
-    """Give the share of trials whose label a linear decoder that has not seen them finds.
-
-    Ridge regression on the indicators of the labels, features standardised, eight folds of trials at random.
-    """
-    indicator = (labels[:, None] == np.unique(labels)).astype(float)
-    fold = stream(seed, "folds").permutation(len(labels)) % N_FOLDS
-    n_found = 0
-    for k in range(N_FOLDS):
-        seen = fold != k
-        mean, sd = features[seen].mean(axis=0), features[seen].std(axis=0)
-        # A unit that is silent in all trials says nothing.
-        scaled = (features - mean) / np.where(sd > 0.0, sd, np.inf)
-        centre = indicator[seen].mean(axis=0)
-        gram = scaled[seen].T @ scaled[seen] + RIDGE * seen.sum() * np.eye(features.shape[1])
-        weights = np.linalg.solve(gram, scaled[seen].T @ (indicator[seen] - centre))
-        answer = np.argmax(scaled[~seen] @ weights + centre, axis=1)
-        n_found += int(np.sum(answer == np.argmax(indicator[~seen], axis=1)))
-    return n_found / len(labels)
-
-
 def decode_over_time(trained: Trained, seed: int) -> xr.Dataset:
     """Give how well the sample is decoded from rates and from efficacies in windows of 100 ms of new trials.
 
     The same with shuffled labels beside it.
     """
     batch = TASK.trials(N_TRIALS, seed=seed, mode="test")
-    labels = batch.table["sample_deg"].to_numpy()
-    shuffled = stream(seed, "shuffle").permutation(labels)
     found = trained.record(batch, seed=seed)
-    width = round(WINDOW_S / TASK.dt_s)
-    n_windows = found.sizes["time"] // width
-    states = {"synapses": (found["u"] * found["x"]).values, "rates": found["rate"].values}
-    accuracy: dict[str, Any] = {}
-    for name, values in states.items():
-        cut = values[:, : n_windows * width].reshape(N_TRIALS, n_windows, width, -1).mean(axis=2).astype(float)
-        for ending, given in (("", labels), ("_shuffled", shuffled)):
-            each = [decode(cut[:, k], given, seed=seed) for k in range(n_windows)]
-            accuracy[f"{name}{ending}"] = ("time", each)
-    return xr.Dataset(accuracy, {"time": WINDOW_S * np.arange(1, n_windows + 1)})
+    states = {"synapses": found["u"] * found["x"], "rates": found["rate"]}
+    both = compare_sources(states, batch.table["sample_deg"], options=DECODING, seed=seed)
+    accuracy = {}
+    for name, decoding in both.decodings.items():
+        accuracy[name] = decoding.score
+        accuracy[f"{name}_shuffled"] = decoding.found["accuracy_shuffled"].isel(shuffle=0)
+    return xr.Dataset(accuracy)
 
 
 def swapped_performance(trained: Trained, seed: int) -> dict[str, float]:
@@ -146,7 +120,7 @@ def measure(seeds: Iterable[int] = SEEDS) -> tuple[dict[str, float], dict[str, A
         "share": float(np.mean(ahead > 0.0)),
         "synapses": float(last["synapses"].min()),
         "margin": float(ahead.min()),
-        "shuffled": float(max(last["synapses_shuffled"].max(), last["rates_shuffled"].max())),
+        "shuffled": float(max(decoded[f"{name}_shuffled"].max() for name in SOURCES)),
         "performance": min(each["none"] for each in swaps),
         "share_swapped": float(np.mean([each["synapses"] < each["rates"] for each in swaps])),
         "wrong_signs": float(max(np.sum(each.weights * each.model.signs < 0.0) for each in networks)),

@@ -1,0 +1,6 @@
+"""What a linear read-out tells of a trial: conditions and behaviour from counts, rates or synapses."""
+
+from cortexrnn.training.decoding.decoder import compare_sources, cross_temporal, decode
+from cortexrnn.training.decoding.result import DecodeOptions, Decoding, SourceComparison
+
+__all__ = ["DecodeOptions", "Decoding", "SourceComparison", "compare_sources", "cross_temporal", "decode"]

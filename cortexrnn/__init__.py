@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from cortexrnn.theory.lyapunov import lyapunov
     from cortexrnn.theory.mean_field import dmft
     from cortexrnn.theory.population import ei_balance, principal_components
+    from cortexrnn.theory.response import superposition
+    from cortexrnn.theory.state_gain import state_gain
     from cortexrnn.theory.system import as_system
     from cortexrnn.training import reservoirs, tasks
     from cortexrnn.training.cell_model import CellNetwork
@@ -192,6 +194,8 @@ _ROOMS = {
     "simulate": "dynamics",
     "spectral_recipe": "circuit",
     "spiking_twin": "dynamics.twin",
+    "state_gain": "theory.state_gain",
+    "superposition": "theory.response",
     "tasks": "training.tasks",
     "to_brian2": "dynamics.brian",
     "train": "training.loop",
@@ -294,6 +298,8 @@ __all__ = [
     "simulate",
     "spectral_recipe",
     "spiking_twin",
+    "state_gain",
+    "superposition",
     "tasks",
     "to_brian2",
     "train",

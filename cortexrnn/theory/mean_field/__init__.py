@@ -2,6 +2,8 @@
 
 from cortexrnn.theory.mean_field.balanced import BalancedState, balanced_curve, balanced_state
 from cortexrnn.theory.mean_field.dmft import MeanField, dmft
+from cortexrnn.theory.mean_field.driven_map import DrivenMap, driven_curve, driven_map, transition_gain
+from cortexrnn.theory.mean_field.driven_memory import driven_memory
 from cortexrnn.theory.mean_field.memory import MemoryItems
 from cortexrnn.theory.mean_field.memory_states import BistableWindow, bistable_window, memory_states
 from cortexrnn.theory.mean_field.oscillation import LimitCycle, limit_cycle
@@ -12,6 +14,7 @@ from cortexrnn.theory.mean_field.supralinear import RestBranch, rest_branch
 __all__ = [
     "BalancedState",
     "BistableWindow",
+    "DrivenMap",
     "EIPair",
     "LimitCycle",
     "MeanField",
@@ -23,6 +26,9 @@ __all__ = [
     "balanced_state",
     "bistable_window",
     "dmft",
+    "driven_curve",
+    "driven_map",
+    "driven_memory",
     "limit_cycle",
     "memory_states",
     "nullclines",
@@ -30,4 +36,5 @@ __all__ = [
     "rank_one",
     "rank_one_curve",
     "rest_branch",
+    "transition_gain",
 ]

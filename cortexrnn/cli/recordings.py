@@ -17,7 +17,7 @@ from cortexrnn.cli.options import pair, several
 from cortexrnn.errors import OptionError
 
 _EMBEDDED = "recording.nwb"
-_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut. Repeat or separate by commas."
+_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut; MK, HMM on request. Repeatable."
 
 
 def _reading_options(command: Any) -> Any:

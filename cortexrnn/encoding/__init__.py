@@ -7,6 +7,8 @@ from cortexrnn.encoding.constant import Constant
 from cortexrnn.encoding.drift import Drift
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.glm import HistoryGLM
+from cortexrnn.encoding.hmm import HMM
+from cortexrnn.encoding.markov import Markov
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.poisson import PoissonFit, fit_poisson
 from cortexrnn.encoding.psth import PSTH
@@ -14,6 +16,7 @@ from cortexrnn.encoding.renewal import Renewal
 from cortexrnn.encoding.rnn import RNN
 
 __all__ = [
+    "HMM",
     "PSTH",
     "RNN",
     "CausalGain",
@@ -21,6 +24,7 @@ __all__ = [
     "Drift",
     "Fitted",
     "HistoryGLM",
+    "Markov",
     "PoissonFit",
     "Renewal",
     "Rung",

@@ -69,14 +69,16 @@ class Rung(abc.ABC):
     """The spec of a rung.
 
     Subclasses are frozen keyword-only dataclasses with a field `baseline`, the spec of the rung below.
-    A rung that `sees_history` uses the unit's own past spikes beyond a trial's gain, and its fitted
-    model carries `validation_log_likelihood`, by which the history rung of a training set is chosen.
+    A rung that `sees_history` uses the unit's own past spikes beyond a trial's gain. If it `is_candidate`, it may be
+    chosen as the history rung of a training set, by the `validation_log_likelihood` of its fitted model, and is fitted
+    to surrogates too.
     """
 
     __slots__ = ()
     name: ClassVar[str]
     meaning: ClassVar[str]
     sees_history: ClassVar[bool] = False
+    is_candidate: ClassVar[bool] = True
     baseline: Rung | None
 
     @abc.abstractmethod

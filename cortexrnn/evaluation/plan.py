@@ -103,6 +103,7 @@ class UnitPlan:
         windows = {f"M5 {window_s * 1e3:g} ms": replace(glm, history_s=window_s) for window_s in lengths}
         self.glm: HistoryGLM = glm
         self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, RNN)} | windows
+        self.tested = {name: rung for name, rung in self.plain.items() if rung.is_candidate}
         self.networks = {name: rung for name, rung in models.items() if isinstance(rung, RNN)}
         data = case.trials
         self._base = {
@@ -133,7 +134,7 @@ class UnitPlan:
         if kind != EXCHANGED:
             drawn += [(EXCHANGED, b) for b in range(self._n_exchanges)]
         return [
-            self._work("surrogate", functools.partial(surrogate_work, self.case, self.plain, kind, b), kind, b)
+            self._work("surrogate", functools.partial(surrogate_work, self.case, self.tested, kind, b), kind, b)
             for kind, b in drawn
         ]
 
@@ -208,7 +209,7 @@ class UnitPlan:
 
     def surrogate_gain(self, surrogate: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give per-trial log-likelihoods of the chosen history GLM, of M5 and of M3 on a surrogate."""
-        names = list(self.plain)
+        names = list(self.tested)
         rows = surrogate["log_likelihood"]
         history = np.empty(rows.shape[1])
         for k, row in enumerate(surrogate["validation"]):

@@ -103,8 +103,8 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
     Returns
     -------
     dict of ndarray
-        ``log_likelihood`` (n_rungs, n_test); ``validation`` (n_rungs,), NaN for rungs without
-        history; ``age_expected`` (n_rungs, n_steps) and ``age_spikes`` (n_steps,), expected and
+        ``log_likelihood`` (n_rungs, n_test); ``validation`` (n_rungs,), NaN for rungs that are no
+        candidates; ``age_expected`` (n_rungs, n_steps) and ``age_spikes`` (n_steps,), expected and
         observed spikes of the test trials by bins since the last spike; ``leaks`` (n_rungs,) bool;
         ``timescale`` (n_windows, n_test), scores of history GLMs of growing windows
         (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs.
@@ -122,7 +122,7 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         spikes_by_trial, expected = sum_by_step(test.counts, test.scored, log_mu, steps, n_lags + 2)
         spikes = spikes_by_trial.sum(axis=0)
         rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
-        rows["validation"].append(fitted.validation_log_likelihood if rung.sees_history else np.nan)
+        rows["validation"].append(fitted.validation_log_likelihood if _is_candidate(rung) else np.nan)
         rows["age_expected"].append(expected.sum(axis=0))
         rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
     if "M5" in rungs:
@@ -155,7 +155,7 @@ def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int)
         for j, rung in enumerate(rungs.values()):
             fitted, log_mu = fits.fit(rung)
             log_likelihood[j, is_test] = trial_log_likelihood(fits.test, log_mu, LIKELIHOODS[case.likelihood])
-            if rung.sees_history:
+            if _is_candidate(rung):
                 validation[k, j] = fitted.validation_log_likelihood
     return {
         "log_likelihood": log_likelihood,
@@ -195,6 +195,11 @@ def leaks(fitted: Fitted, trials: UnitTrials, rng: np.random.Generator) -> bool:
     counts[0, t] = 0 if counts[0, t] else 1
     changed = one._replace(counts=counts)
     return not np.array_equal(fitted.log_mu(one)[0, : t + 1], fitted.log_mu(changed)[0, : t + 1])
+
+
+def _is_candidate(rung: Rung) -> bool:
+    """Tell whether a rung may be chosen as the history rung."""
+    return rung.sees_history and rung.is_candidate
 
 
 def _make_surrogate(case: UnitCase, kind: str, b: int) -> UnitTrials:

@@ -57,7 +57,7 @@ VERDICTS: dict[str, VerdictStyle] = {
     INCONCLUSIVE: VerdictStyle("#a86400", "^", False, "unclear"),
 }
 
-RUNG_ORDER = ("M0", "M1", "M2", "M3", "M4", "M5", "M6cut", "M6", "history")
+RUNG_ORDER = ("M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M6cut", "M6", "history")
 
 RUNG_WORDS: dict[str, str] = {
     "M0": "constant rate",
@@ -65,13 +65,15 @@ RUNG_WORDS: dict[str, str] = {
     "M2": "slow drift over trials",
     "M3": "gain of each trial",
     "M4": "time since last spike",
+    "MK": "pattern of the last bins",
+    "HMM": "hidden state",
     "M5": "spike history, GLM",
     "M6cut": "network, own spikes cut",
     "M6": "network, own spikes in",
     "history": "history rung, chosen in training",
 }
 
-SPIKE_HISTORY_RUNGS = frozenset({"M4", "M5", "M6", "history"})
+SPIKE_HISTORY_RUNGS = frozenset({"M4", "MK", "HMM", "M5", "M6", "history"})
 
 # Matplotlib settings of every figure. `text.parse_math` is off because a unit may be called "$1$".
 FIGURE_STYLE: dict[str, Any] = {

@@ -5,19 +5,22 @@ from __future__ import annotations
 import pytest
 
 from cortexrnn.errors import OptionError
-from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, ladder
+from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, USUAL_RUNGS, ladder
 from cortexrnn.evaluation.options import CompareOptions
 
 
 def test_rungs_come_from_the_lowest_to_the_highest():
-    assert tuple(ladder()) == RUNGS
+    assert tuple(ladder()) == USUAL_RUNGS
+    assert tuple(ladder(RUNGS)) == RUNGS
+    assert set(RUNGS) - set(USUAL_RUNGS) == {"MK", "HMM"}
     assert tuple(ladder(QUICK_RUNGS)) == QUICK_RUNGS
     assert list(ladder(["M5", "M0"])) == ["M0", "M1", "M3", "M5"]
 
 
 def test_every_rung_bears_the_name_it_is_listed_under():
-    assert {name: rung.name for name, rung in ladder().items()} == {name: name for name in RUNGS}
-    assert all(rung.meaning for rung in ladder().values())
+    rungs = ladder(RUNGS)
+    assert {name: rung.name for name, rung in rungs.items()} == {name: name for name in RUNGS}
+    assert all(rung.meaning for rung in rungs.values())
 
 
 def test_the_controls_are_always_there():
@@ -27,12 +30,13 @@ def test_the_controls_are_always_there():
 
 
 def test_history_rungs_stand_on_the_trial_gain_and_not_on_each_other():
-    rungs = ladder()
-    for name in ("M4", "M5", "M6", "M6cut"):
+    rungs = ladder(RUNGS)
+    for name in ("M4", "MK", "HMM", "M5", "M6", "M6cut"):
         assert rungs[name].baseline == rungs["M3"]
     assert rungs["M3"].baseline == rungs["M2"]
     assert rungs["M2"].baseline == rungs["M1"]
-    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "M5", "M6"}
+    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "MK", "HMM", "M5", "M6"}
+    assert {name for name, rung in rungs.items() if not rung.is_candidate} == {"HMM"}
 
 
 def test_the_cut_network_differs_from_the_network_by_its_spikes_alone():
@@ -45,8 +49,8 @@ def test_the_cut_network_differs_from_the_network_by_its_spikes_alone():
 
 def test_every_history_rung_has_the_observation_model_of_the_comparison():
     """Their validation scores are compared with each other, so they must be of one kind."""
-    rungs = ladder(likelihood="bernoulli")
-    assert {rungs[name].likelihood for name in ("M4", "M5", "M6", "M6cut")} == {"bernoulli"}
+    rungs = ladder(RUNGS, likelihood="bernoulli")
+    assert {rungs[name].likelihood for name in ("M4", "MK", "M5", "M6", "M6cut")} == {"bernoulli"}
 
 
 def test_unknown_rungs_are_refused():

@@ -65,3 +65,31 @@ def _raised_cosines(position: np.ndarray) -> np.ndarray:
     basis = 0.5 * (1.0 + np.cos(phase))
     # Every function lives on at least one bin, also where several peaks share the first bins.
     return basis[basis.max(axis=1) > 0.05]
+
+
+def coupling_basis(coupling_s: float, bin_s: float) -> np.ndarray:
+    """Build raised cosines over the logarithm of the lag, for the effect of another unit's spikes.
+
+    As those of `history_basis`, without single bins: there is no dead time to be sharp about.
+
+    Parameters
+    ----------
+    coupling_s : float
+        Longest lag in seconds, at least one bin.
+    bin_s : float
+        Bin width in seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_basis, n_lags)
+
+    Raises
+    ------
+    OptionError
+        If `coupling_s` is shorter than a bin.
+    """
+    check_positive("coupling_s", coupling_s)
+    n_lags = round(coupling_s / bin_s)
+    if n_lags < 1:
+        raise OptionError(f"coupling_s={coupling_s} is shorter than a bin of {bin_s} s.", hint="Use at least one bin.")
+    return _raised_cosines(np.log(np.arange(1, n_lags + 1) * bin_s + _LOG_OFFSET_S))

@@ -166,8 +166,9 @@ class FittedCoupling:
             Intercept, every other source's functions in order, own functions.
         """
         weights = Weights(self.intercept, self.coupling, self.own)
-        hessian = self.problem.hessian(weights, target)
-        return scipy.linalg.inv(hessian, check_finite=False)
+        # One thread of linear algebra: blocks are small, and threads would wait for each other.
+        with threadpool_limits(1):
+            return scipy.linalg.inv(self.problem.hessian(weights, target), check_finite=False)
 
 
 class _Problem:
@@ -264,11 +265,12 @@ class _Problem:
         for part in self._parts:
             features = np.zeros((part.use.size, n_weights))
             lay_features(part.spikes, self.basis, self.own_basis, target, part.first_bin, features)
-            kept = features[part.use]
-            weight = mu[part.trials].ravel()[part.use]
-            for first in range(0, len(kept), _HESSIAN_BINS):
-                block = kept[first : first + _HESSIAN_BINS]
-                hessian += block.T @ (block * weight[first : first + _HESSIAN_BINS, None])
+            root = np.sqrt(np.where(part.use, mu[part.trials].ravel(), 0.0))
+            for first in range(0, root.size, _HESSIAN_BINS):
+                block = features[first : first + _HESSIAN_BINS]
+                block *= root[first : first + _HESSIAN_BINS, None]
+                # A matrix with itself is half of the work.
+                hessian += block.T @ block
         return hessian
 
 

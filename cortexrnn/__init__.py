@@ -51,17 +51,25 @@ if TYPE_CHECKING:
     from cortexrnn.dynamics.brian_script import export_brian2
     from cortexrnn.dynamics.twin import spiking_twin
     from cortexrnn.encoding import (
+        HMM,
         PSTH,
         RNN,
         CausalGain,
         Constant,
         Drift,
         HistoryGLM,
+        Markov,
         PoissonFit,
         Renewal,
         fit_poisson,
     )
+    from cortexrnn.encoding.connectivity import functional_connectivity
+    from cortexrnn.encoding.coupling import CoupledGLM
+    from cortexrnn.encoding.simulation import simulate_copies
     from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
+    from cortexrnn.evaluation.free_run import free_run
+    from cortexrnn.evaluation.goodness import goodness_of_fit
+    from cortexrnn.evaluation.rescaling import rescale
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
     from cortexrnn.theory import mean_field
     from cortexrnn.theory.analysis import AnalysisOptions, analyse
@@ -107,10 +115,12 @@ _ROOMS = {
     "CompareOptions": "evaluation",
     "Comparison": "evaluation",
     "Constant": "encoding",
+    "CoupledGLM": "encoding.coupling",
     "DecodeOptions": "training.decoding",
     "DoctorReport": "spikes",
     "Drift": "encoding",
     "Fluctuation": "dynamics",
+    "HMM": "encoding",
     "HiddenSource": "training.hidden_sources",
     "HistoryGLM": "encoding",
     "HorizonOptions": "training.memory_horizon",
@@ -118,6 +128,7 @@ _ROOMS = {
     "Input": "circuit",
     "Lesion": "training.lesions",
     "LowRank": "circuit",
+    "Markov": "encoding",
     "MarkovChain": "training.markov",
     "Noise": "circuit",
     "PSTH": "encoding",
@@ -171,7 +182,10 @@ _ROOMS = {
     "fit_poisson": "encoding",
     "fixed_points": "theory.fixed_points",
     "follow_branch": "theory.continuation",
+    "free_run": "evaluation.free_run",
+    "functional_connectivity": "encoding.connectivity",
     "golden_mean": "training.hidden_sources",
+    "goodness_of_fit": "evaluation.goodness",
     "gradient_flow": "theory.gradient_flow",
     "ladder": "evaluation",
     "load_circuit": "circuit",
@@ -187,11 +201,13 @@ _ROOMS = {
     "principal_components": "theory.population",
     "projected_gradients": "training.continual",
     "read_recording": "spikes",
+    "rescale": "evaluation.rescaling",
     "reservoirs": "training.reservoirs",
     "sample_spikes": "dynamics",
     "save_circuit": "circuit",
     "simple_nonunifilar": "training.hidden_sources",
     "simulate": "dynamics",
+    "simulate_copies": "encoding.simulation",
     "spectral_recipe": "circuit",
     "spiking_twin": "dynamics.twin",
     "state_gain": "theory.state_gain",
@@ -211,10 +227,12 @@ __all__ = [
     "CompareOptions",
     "Comparison",
     "Constant",
+    "CoupledGLM",
     "DecodeOptions",
     "DoctorReport",
     "Drift",
     "Fluctuation",
+    "HMM",
     "HiddenSource",
     "HistoryGLM",
     "HorizonOptions",
@@ -222,6 +240,7 @@ __all__ = [
     "Input",
     "Lesion",
     "LowRank",
+    "Markov",
     "MarkovChain",
     "Noise",
     "PSTH",
@@ -275,7 +294,10 @@ __all__ = [
     "fit_poisson",
     "fixed_points",
     "follow_branch",
+    "free_run",
+    "functional_connectivity",
     "golden_mean",
+    "goodness_of_fit",
     "gradient_flow",
     "ladder",
     "load_circuit",
@@ -291,11 +313,13 @@ __all__ = [
     "principal_components",
     "projected_gradients",
     "read_recording",
+    "rescale",
     "reservoirs",
     "sample_spikes",
     "save_circuit",
     "simple_nonunifilar",
     "simulate",
+    "simulate_copies",
     "spectral_recipe",
     "spiking_twin",
     "state_gain",

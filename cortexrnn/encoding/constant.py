@@ -34,6 +34,7 @@ class Constant(Rung):
 class FittedConstant(Fitted):
     """A fitted constant rate; `mu` is the expected count of a bin."""
 
+    looks_at_spikes: ClassVar[bool] = False
     below: Fitted | None
     mu: float
 

@@ -99,6 +99,7 @@ class FittedDrift(Fitted):
         Intercept and spline weights.
     """
 
+    looks_at_spikes: ClassVar[bool] = False
     below: Fitted | None
     knots_s: np.ndarray
     center: np.ndarray

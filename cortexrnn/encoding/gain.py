@@ -12,6 +12,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.drift import Drift, expected_per_trial
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.overdispersion import gain_variance
+from cortexrnn.encoding.stepping import GainStepper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,10 @@ class FittedGain(Fitted):
         if self.variance == 0.0:
             return log_mu
         return _apply_gain(trials.counts, trials.scored, np.ascontiguousarray(log_mu), 1.0 / self.variance)
+
+    def stepper(self, trials: UnitTrials) -> GainStepper:
+        """Give the gain one bin at a time."""
+        return GainStepper(self.variance, trials)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -17,6 +17,7 @@ from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_ef
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
+from cortexrnn.encoding.stepping import FilterStepper
 from cortexrnn.errors import NumericalWarning
 from cortexrnn.spikes.folds import validation_split
 
@@ -178,6 +179,11 @@ class FittedHistoryGLM(Fitted):
         design = history_design(trials, self.basis, self.mean)
         effect = history_effect(self.weights, design, trials.scored, np.ones(trials.n_trials, bool))
         return log_mu + np.minimum(effect, self.ceiling)
+
+    def stepper(self, trials: UnitTrials) -> FilterStepper:
+        """Give the after-effects one bin at a time."""
+        effect = self.weights[1:] @ self.basis
+        return FilterStepper(self.weights[0], effect, mean=self.mean, ceiling=self.ceiling, trials=trials)
 
     def filter(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give lags in seconds, the log effect of a spike at each, and its standard error."""

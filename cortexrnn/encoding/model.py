@@ -10,6 +10,7 @@ import xarray as xr
 
 from cortexrnn.encoding.arrays import UnitTrials, unit_trials
 from cortexrnn.encoding.likelihood import POISSON, trial_log_likelihood
+from cortexrnn.encoding.stepping import ReplayStepper, Stepper
 
 LN2 = float(np.log(2.0))
 
@@ -18,10 +19,11 @@ class Fitted(abc.ABC):
     """A fitted rung: the log expected count of every bin, given only the past.
 
     Subclasses are frozen dataclasses with a field `below`, the fitted rung they multiply (None for
-    a rung that stands on the ground).
+    a rung that stands on the ground). One that `looks_at_spikes` gives a `stepper` for free running.
     """
 
     __slots__ = ()
+    looks_at_spikes: ClassVar[bool] = True
     below: Fitted | None
 
     @abc.abstractmethod
@@ -35,6 +37,10 @@ class Fitted(abc.ABC):
         leave-one-out version, so that the next rung learns on the baseline it will meet when tested.
         """
         return self.extend(trials, log_mu)
+
+    def stepper(self, trials: UnitTrials) -> Stepper:
+        """Give this rung one bin at a time; rungs with a state of their own override this, and are much faster."""
+        return ReplayStepper(self, trials)
 
     def log_mu(self, trials: UnitTrials | xr.Dataset) -> np.ndarray:
         """Predict the log expected count of every bin of new trials, one step ahead.

@@ -102,6 +102,7 @@ class FittedPSTH(Fitted):
         Position of the first scored bin.
     """
 
+    looks_at_spikes: ClassVar[bool] = False
     below: Fitted | None
     bandwidth_s: float
     bin_s: float

@@ -12,6 +12,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.stepping import AgeStepper
 from cortexrnn.spikes.folds import assign_folds, validation_split
 
 
@@ -99,6 +100,10 @@ class FittedRenewal(Fitted):
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Add the log factor of each bin's time since the last spike."""
         return log_mu + self.log_factor[age_steps(trials.counts, trials.observed, self.log_factor.size - 2)]
+
+    def stepper(self, trials: UnitTrials) -> AgeStepper:
+        """Give the factor one bin at a time."""
+        return AgeStepper(self.log_factor, trials)
 
 
 def _log_factor(spikes: np.ndarray, expected: np.ndarray, prior_count: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from cortexrnn.encoding.rnn_kernels import (
     predict_tile,
     train_epoch,
 )
+from cortexrnn.encoding.rnn_stepping import NetworkStepper
 from cortexrnn.encoding.rnn_tiles import InputScale, cut_pieces, measure_inputs, scaled_inputs, to_lanes, trace_decay
 from cortexrnn.errors import DataError, NumericalError, OptionError
 from cortexrnn.numerics.lanes import N_LANES
@@ -159,6 +160,17 @@ class FittedRNN(Fitted):
     def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Add the network's output, given all spikes before each bin."""
         return log_mu + log_gain(self.spec, _whole_trials(self.spec, trials, log_mu, self.scale), self.weights, trials)
+
+    def stepper(self, trials: UnitTrials) -> NetworkStepper:
+        """Give the network one bin at a time."""
+        return NetworkStepper(
+            self.weights,
+            self.spec.n_hidden,
+            scale=self.scale,
+            decay=trace_decay(self.spec.trace_s, self.bin_s),
+            with_spikes=self.spec.uses_own_spikes,
+            trials=trials,
+        )
 
     def system(self, *, baseline_hz: float, rate_hz: float = 0.0) -> System:
         """Give the network at a constant input, for what `cortexrnn.theory` makes of it; its rates are hidden states.

@@ -12,7 +12,7 @@ LARGEST_EXPECTED = 50.0
 
 
 @njit(cache=True, nogil=True)
-def _poisson(expected, uniform):
+def invert_poisson(expected, uniform):
     """Invert the Poisson distribution function at one uniform number; exact for expected counts up to 50."""
     term = math.exp(-expected)
     total = term
@@ -49,7 +49,7 @@ def draw_history(counts, hazard, log_factor, n_dead, uniforms):
             if n_dead > 0:
                 counts[i, t] = 1 if uniforms[i, t] < expected else 0
             else:
-                counts[i, t] = _poisson(expected, uniforms[i, t])
+                counts[i, t] = invert_poisson(expected, uniforms[i, t])
     return -1, -1, 0.0
 
 
@@ -77,7 +77,7 @@ def draw_bursts(counts, expected, silence, start, stop, factor, uniforms):
         last, started = -silence - 1, -stop - 1
         for t in range(counts.shape[1]):
             mean = _burst_expected(expected[i], t, started, start, stop, factor)
-            counts[i, t] = _poisson(mean, uniforms[i, t])
+            counts[i, t] = invert_poisson(mean, uniforms[i, t])
             if counts[i, t] > 0:
                 if t - last > silence:
                     started = t

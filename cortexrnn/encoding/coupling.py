@@ -98,7 +98,7 @@ class CoupledGLM:
         """
         problem = _Problem(self, _checked(population))
         with threadpool_limits(1), ThreadPoolExecutor(self.n_threads) as pool:
-            point, gain = _climb(problem, pool)
+            point, gain = _climb(problem, self.tolerance_nats, pool)
         weights = problem.weights(point)
         return FittedCoupling(spec=self, problem=problem, **weights._asdict(), left_nats=gain)
 
@@ -184,9 +184,8 @@ class _Problem:
         self.basis = coupling_basis(spec.coupling_s, population.bin_s)
         self.own_basis = history_basis(spec.history_s, population.bin_s)
         self.ridge = spec.ridge
-        self.tolerance_nats = spec.tolerance_nats
         edges = np.arange(_N_PARTS + 1) * n_trials // _N_PARTS
-        self._parts = [
+        self.parts = [
             _Part(population, slice(first, last)) for first, last in itertools.pairwise(edges) if last > first
         ]
         n_used = int(population.used.sum())
@@ -197,15 +196,13 @@ class _Problem:
         self._own_mean = sent[:, None] / (n_trials * n_bins) * self.own_basis.sum(axis=1)
         gram, own_gram = self.basis @ self.basis.T, self.own_basis @ self.own_basis.T
         share = n_used / (n_trials * n_bins)
-        # The root of the curvature of a source's functions for every target, (target, source, function, function).
-        self._root = np.empty((self.n_units, self.n_units, len(gram), len(gram)))
-        self._own_root = np.empty((self.n_units, len(own_gram), len(own_gram)))
-        for target in range(self.n_units):
-            for source in range(self.n_units):
-                own = rate[target] * share * sent[source] * gram + self.ridge * np.eye(len(gram))
-                self._root[target, source] = scipy.linalg.cholesky(own, lower=True)
-            own = rate[target] * share * sent[target] * own_gram + self.ridge * np.eye(len(own_gram))
-            self._own_root[target] = scipy.linalg.cholesky(own, lower=True)
+        # Where filters were independent of each other, their curvature would be that of spikes that hit spikes.
+        curvature = rate[:, None] * share * sent
+        root = np.linalg.cholesky(curvature[:, :, None, None] * gram + self.ridge * np.eye(len(gram)))
+        own_root = np.linalg.cholesky(np.diag(curvature)[:, None, None] * own_gram + self.ridge * np.eye(len(own_gram)))
+        # From coordinates to weights, and from derivatives by weights to those by coordinates: the transposed inverse.
+        self._back = np.linalg.inv(root).swapaxes(-1, -2)
+        self._own_back = np.linalg.inv(own_root).swapaxes(-1, -2)
         self._intercept_root = np.sqrt(self.n_spikes)
 
     @property
@@ -216,45 +213,39 @@ class _Problem:
     def weights(self, point: np.ndarray) -> Weights:
         """Give the weights at a point, shape (n_units, size)."""
         n, k = self.n_units, len(self.basis)
-        coupling = np.empty((n, n, k))
-        own = np.empty((n, len(self.own_basis)))
-        for u in range(n):
-            inner = point[u, 1 : 1 + n * k].reshape(n, k)
-            for j in range(n):
-                coupling[u, j] = scipy.linalg.solve_triangular(self._root[u, j], inner[j], lower=True, trans="T")
-            own[u] = scipy.linalg.solve_triangular(self._own_root[u], point[u, 1 + n * k :], lower=True, trans="T")
-            coupling[u, u] = 0.0
-        intercept = point[:, 0] / self._intercept_root
-        intercept -= np.einsum("ujk,jk->u", coupling, self._mean) + np.einsum("uk,uk->u", own, self._own_mean)
+        coupling = np.matmul(self._back, point[:, 1 : 1 + n * k].reshape(n, n, k, 1))[..., 0]
+        coupling[np.arange(n), np.arange(n)] = 0.0
+        own = np.matmul(self._own_back, point[:, 1 + n * k :, None])[..., 0]
+        intercept = point[:, 0] / self._intercept_root - self._mean_effect(coupling, own)
         return Weights(intercept, coupling, own)
+
+    def _mean_effect(self, coupling: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Give what filters add to every unit's predictor on average."""
+        return np.einsum("ujk,jk->u", coupling, self._mean) + np.einsum("uk,uk->u", own, self._own_mean)
 
     def evaluate(self, point: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
         """Give every unit's penalised log-likelihood, (n_units,), and its gradient, (n_units, size)."""
         weights = self.weights(point)
         filters = np.ascontiguousarray(np.einsum("ujk,kl->jlu", weights.coupling, self.basis))
         own = np.ascontiguousarray(weights.own @ self.own_basis)
-        found = list(pool.map(lambda part: part.evaluate(weights.intercept, filters, own), self._parts))
+        found = list(pool.map(lambda part: part.evaluate(weights.intercept, filters, own), self.parts))
         value, by_filters, by_own, left = (np.sum(each, axis=0) for each in zip(*found, strict=True))
         value -= 0.5 * self.ridge * ((weights.coupling**2).sum(axis=(1, 2)) + (weights.own**2).sum(axis=1))
         by_coupling = np.einsum("jlu,kl->ujk", by_filters, self.basis) - left[:, None, None] * self._mean
         by_coupling -= self.ridge * weights.coupling
         by_own = by_own @ self.own_basis.T - left[:, None] * self._own_mean - self.ridge * weights.own
-        n, k = self.n_units, len(self.basis)
-        gradient = np.empty((n, self.size))
-        gradient[:, 0] = left / self._intercept_root
-        for u in range(n):
-            by_coupling[u, u] = 0.0
-            inner = gradient[u, 1 : 1 + n * k].reshape(n, k)
-            for j in range(n):
-                inner[j] = scipy.linalg.solve_triangular(self._root[u, j], by_coupling[u, j], lower=True)
-            gradient[u, 1 + n * k :] = scipy.linalg.solve_triangular(self._own_root[u], by_own[u], lower=True)
+        n = self.n_units
+        by_coupling[np.arange(n), np.arange(n)] = 0.0
+        inner = np.matmul(self._back.swapaxes(-1, -2), by_coupling[..., None]).reshape(n, -1)
+        by_own = np.matmul(self._own_back.swapaxes(-1, -2), by_own[..., None])[..., 0]
+        gradient = np.concatenate([(left / self._intercept_root)[:, None], inner, by_own], axis=1)
         return value, gradient
 
     def predictor(self, weights: Weights) -> np.ndarray:
         """Give the linear predictor of every bin, shape (n_trials, n_bins, n_units)."""
         filters = np.ascontiguousarray(np.einsum("ujk,kl->jlu", weights.coupling, self.basis))
         own = np.ascontiguousarray(weights.own @ self.own_basis)
-        parts = [part.predictor(weights.intercept, filters, own) for part in self._parts]
+        parts = [part.predictor(weights.intercept, filters, own) for part in self.parts]
         return np.concatenate(parts).reshape(self.population.counts.shape)
 
     def hessian(self, weights: Weights, target: int) -> np.ndarray:
@@ -262,7 +253,7 @@ class _Problem:
         n_weights = 1 + (self.n_units - 1) * len(self.basis) + len(self.own_basis)
         hessian = np.diag(np.concatenate([[0.0], np.full(n_weights - 1, self.ridge)]))
         mu = np.exp(self.predictor(weights)[:, :, target])
-        for part in self._parts:
+        for part in self.parts:
             features = np.zeros((part.use.size, n_weights))
             lay_features(part.spikes, self.basis, self.own_basis, target, part.first_bin, features)
             root = np.sqrt(np.where(part.use, mu[part.trials].ravel(), 0.0))
@@ -308,10 +299,11 @@ class _Part:
         return value, by_filters, by_own, eta.sum(axis=0)
 
 
-def _climb(problem: _Problem, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+def _climb(
+    problem: _Problem, tolerance_nats: float, pool: ThreadPoolExecutor
+) -> tuple[np.ndarray, np.ndarray]:
     """Climb with limited-memory BFGS, every unit with steps of its own; give the end and what is left, in nats."""
-    n = problem.n_units
-    point = np.zeros((n, problem.size))
+    point = np.zeros((problem.n_units, problem.size))
     value, gradient = problem.evaluate(point, pool)
     if not np.isfinite(value).all():
         raise NumericalError("the log-likelihood is not finite at the start of the fit.")
@@ -320,7 +312,7 @@ def _climb(problem: _Problem, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.
         step = _two_loops(gradient, memory)
         slope = np.einsum("up,up->u", gradient, step)
         left = 0.5 * slope
-        is_moving = left > problem.tolerance_nats
+        is_moving = left > tolerance_nats
         if not is_moving.any():
             return point, left
         length = np.where(is_moving, 1.0, 0.0)

@@ -299,9 +299,7 @@ class _Part:
         return value, by_filters, by_own, eta.sum(axis=0)
 
 
-def _climb(
-    problem: _Problem, tolerance_nats: float, pool: ThreadPoolExecutor
-) -> tuple[np.ndarray, np.ndarray]:
+def _climb(problem: _Problem, tolerance_nats: float, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
     """Climb with limited-memory BFGS, every unit with steps of its own; give the end and what is left, in nats."""
     point = np.zeros((problem.n_units, problem.size))
     value, gradient = problem.evaluate(point, pool)

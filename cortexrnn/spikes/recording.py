@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import xarray as xr
 from cortexrnn._checks import check_positive
 from cortexrnn.errors import DataError, NoTrialsError, OptionError
 from cortexrnn.spikes.align import AlignSpec, BlockSpec, cut_blocks, cut_trials
+from cortexrnn.spikes.exchange import Exchange
 from cortexrnn.spikes.ticks import (
     check_layout,
     concatenate,
@@ -23,15 +23,12 @@ from cortexrnn.spikes.ticks import (
     warn_of_silent_units,
 )
 
-if TYPE_CHECKING:
-    import neo
-
 SESSION, SYNTHETIC = "session", "synthetic"
 NANOSECONDS_HZ = 1e9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
-class Recording:
+class Recording(Exchange):
     """Spikes of many units on one clock, with trials and with what was observed.
 
     Attributes
@@ -370,35 +367,3 @@ class Recording:
             If an option is impossible, or the recording is shorter than one block with its burn-in.
         """
         return cut_blocks(self, BlockSpec(block_s=block_s, bin_s=bin_s, history_s=history_s, units=units))
-
-    @classmethod
-    def from_neo(cls, block: neo.Block) -> Recording:
-        """Make a recording of a Neo block: see `cortexrnn.spikes.export.from_neo`."""
-        from cortexrnn.spikes.export import from_neo
-
-        return from_neo(block)
-
-    def to_neo(self) -> neo.Block:
-        """Make a Neo block: see `cortexrnn.spikes.export.to_neo`."""
-        from cortexrnn.spikes.export import to_neo
-
-        return to_neo(self)
-
-    def to_nwb(self, path: str | Path) -> Path:
-        """Write an NWB file: see `cortexrnn.spikes.export.to_nwb`."""
-        from cortexrnn.spikes.export import to_nwb
-
-        return to_nwb(self, path)
-
-    def to_xarray(self) -> xr.Dataset:
-        """Make a flat xarray Dataset: see `cortexrnn.spikes.export.to_xarray`."""
-        from cortexrnn.spikes.export import to_xarray
-
-        return to_xarray(self)
-
-    @classmethod
-    def from_xarray(cls, dataset: xr.Dataset) -> Recording:
-        """Undo `to_xarray`: see `cortexrnn.spikes.export.from_xarray`."""
-        from cortexrnn.spikes.export import from_xarray
-
-        return from_xarray(dataset)

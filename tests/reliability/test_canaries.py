@@ -6,11 +6,14 @@ would cause; and a secret whose bytes must not appear in what was read or said.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -20,6 +23,13 @@ import pytest
 from cortexrnn import Recording
 
 SECRET = b"3.14159265358979"
+WRITERS = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "format_writers.py"))
+TRUTH = {
+    "rate_hz": 30_000,
+    "units": {2: [300, 600], 4: [450, 900, 903], 9: [1500]},
+    "trials": [(0, 300, 1), (600, 900, 2)],
+    "observed": [(0, 3000)],
+}
 WATCH = """
 import json, os, sys, warnings
 import numpy as np, pandas as pd, xarray, h5py, scipy.io, zipfile
@@ -54,7 +64,7 @@ try:
     if kind == "store":
         told = repr(Store(os.path.dirname(path)).get(os.path.basename(path)[:-4]))
     else:
-        recording = read_recording(path, time_unit="s")
+        recording = read_recording(path, **({} if kind == "bare" else {"time_unit": "s"}))
         told = repr((recording.ticks, recording.unit_ids, recording.units.to_dict(), recording.trials.to_dict()))
 except CortexError as error:
     told = f"{type(error).__name__} {error}"
@@ -149,7 +159,63 @@ def yaml_in_specification(file, folder):
     file["specifications/core/9.9/namespace"] = f"!!python/object/apply:os.system ['touch {folder / 'touched'}']"
 
 
+def make_phy(folder, spoil):
+    """Spoil a sound folder of Phy."""
+    path = WRITERS["write_phy"](folder, TRUTH)
+    spoil(path, folder)
+    return path
+
+
+def code_as_parameters(path, folder):
+    (path / "params.py").write_text(f"import os\nos.system('touch {folder / 'touched'}')\nsample_rate = 30000.0\n")
+
+
+def code_as_rate(path, folder):
+    (path / "params.py").write_text(f"sample_rate = __import__('os').system('touch {folder / 'touched'}') or 3e4\n")
+
+
+def pickled_spikes(path, folder):
+    np.save(path / "spike_times.npy", np.array([Mischief(folder / "touched")], dtype=object))
+
+
+def make_pynapple(folder):
+    """Put a pickle where pynapple keeps its metadata."""
+    path = WRITERS["write_pynapple"](folder, TRUTH)
+    content = io.BytesIO()
+    np.save(content, np.array([Mischief(folder / "touched")], dtype=object))
+    WRITERS["add_member"](path, "_metadata.npy", content.getvalue())
+    return path
+
+
+def make_sorting(folder):
+    """Put a pickle among the properties of a sorting."""
+    path = WRITERS["write_spikeinterface_folder"](folder, TRUTH)
+    np.save(path / "properties" / "extra.npy", np.array([Mischief(folder / "touched")], dtype=object))
+    return path
+
+
+def make_vendor(folder, writer):
+    """Put a pickle behind a vendor's file; in a folder in place of the largest one, and beside it."""
+    path = WRITERS[writer](folder, TRUTH)
+    pickled = make_pickle(path if path.is_dir() else folder, "session.pkl").read_bytes()
+    if path.is_file():
+        path.write_bytes(path.read_bytes() + pickled)
+    else:
+        max(path.iterdir(), key=lambda file: file.stat().st_size).write_bytes(pickled)
+    return path
+
+
 CANARIES = {
+    "phy: code as parameters": ("bare", lambda f: make_phy(f, code_as_parameters)),
+    "phy: code as sampling rate": ("bare", lambda f: make_phy(f, code_as_rate)),
+    "phy: pickle among the times": ("bare", lambda f: make_phy(f, pickled_spikes)),
+    "pynapple: pickled metadata": ("bare", make_pynapple),
+    "spikeinterface: pickle among the properties": ("bare", make_sorting),
+    "plexon: pickle behind": ("bare", lambda f: make_vendor(f, "write_plexon")),
+    "neuroexplorer: pickle behind": ("bare", lambda f: make_vendor(f, "write_neuroexplorer")),
+    "neuralynx: pickle for a file": ("bare", lambda f: make_vendor(f, "write_neuralynx")),
+    "pickle called plx": ("bare", lambda f: make_pickle(f, "canary.plx")),
+    "pickle called nix": ("bare", lambda f: make_pickle(f, "canary.nix")),
     "npz: pickle among the times": ("read", lambda f: make_object_npz(f, "times_s")),
     "npz: pickle among the units": ("read", lambda f: make_object_npz(f, "units")),
     "npz: pickle among the trials": ("read", lambda f: make_object_npz(f, "trial_start_s")),

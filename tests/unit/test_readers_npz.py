@@ -125,3 +125,19 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays, message):
     np.savez(path, **arrays)
     with pytest.raises(DataError, match=message):
         read_recording(path)
+
+
+@pytest.mark.parametrize(("code", "order"), [(0x110000, "<"), (0xFFFFFFFF, ">"), (0xD800, "<")])
+def test_numbers_that_are_no_characters_are_refused(tmp_path, code, order):
+    # Turning such an array into strings ends in a SystemError of the interpreter.
+    names = np.array(["a", "b"]).view(np.uint32).copy()
+    names[1] = code
+    labels = names.astype(f"{order}u4").view(f"{order}U1")
+    np.savez(tmp_path / "a.npz", times_s=np.array([0.5, 1.0]), units=labels)
+    with pytest.raises(DataError, match="the array holds numbers that are no characters"):
+        read_recording(tmp_path / "a.npz")
+
+
+def test_text_of_either_byte_order_is_read(tmp_path):
+    np.savez(tmp_path / "a.npz", times_s=np.array([0.5, 1.0]), units=np.array(["b", "\u00e9"], dtype=">U1"))
+    assert read_recording(tmp_path / "a.npz").unit_ids == ["b", "\u00e9"]

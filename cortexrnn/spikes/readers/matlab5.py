@@ -81,11 +81,13 @@ def _load(path: str, names: list[str]) -> dict[str, Any]:
 
 
 def _simplify(node: Any, depth: int = 0) -> Any:
-    """Turn structs into dicts, and arrays of structs into arrays of dicts."""
+    """Turn structs into dicts, and arrays of structs into dicts of cells, as MATLAB 7.3 stores them."""
     if depth > 2 * MAX_DEPTH:
         raise DataError(f"the cells are nested deeper than {MAX_DEPTH} levels.")
     if not isinstance(node, np.ndarray) or (node.dtype != object and not node.dtype.names):
         return node
+    if node.dtype.names and node.size != 1:
+        return {name: _simplify(node[name], depth + 1) for name in node.dtype.names}
     simple = np.empty(node.shape, dtype=object)
     for index in np.ndindex(node.shape):
         item = node[index]

@@ -12,7 +12,7 @@ from cortexrnn._checks import check_positive
 from cortexrnn.errors import OptionError, TimeUnitError
 from cortexrnn.spikes.readers.delimited import NANOSECONDS_HZ, TimeOptions
 from cortexrnn.spikes.readers.synthetic import Trialised
-from cortexrnn.spikes.readers.time_units import is_in_samples, time_scale
+from cortexrnn.spikes.readers.time_units import is_in_samples, time_scale, told_unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +53,29 @@ def recording_parts(
     """
     if tree["kind"] == "raster":
         return _raster(tree, request), tree["unit_ids"], tree["notes"]
+    if tree["kind"] == "trials":
+        return _in_trials(tree, request), tree["unit_ids"], tree["notes"]
     unit, rate = request.time.time_unit, request.time.sample_rate_hz
     scale = time_scale(unit, rate, what="the array of spike times", where=request.where)
     times = np.split(tree["times"] * scale, tree["offsets"][1:-1])
     return (times, float(rate) if is_in_samples(unit) else NANOSECONDS_HZ), tree["unit_ids"], tree["notes"]
+
+
+def _in_trials(tree: dict[str, Any], request: MatlabRequest) -> Trialised:
+    """Return the trials of a structure whose times are in seconds from each trial's zero."""
+    told_unit("s", request.time.time_unit, what="the structure of spikes", where=request.where)
+    n_trials = tree["start_s"].size
+    return Trialised(
+        times_s=tree["times"],
+        trial=tree["trial"],
+        unit=np.repeat(np.arange(len(tree["unit_ids"])), np.diff(tree["offsets"])),
+        n_units=len(tree["unit_ids"]),
+        table=pd.DataFrame(
+            {"start_s": tree["start_s"], "stop_s": tree["stop_s"]},
+            index=pd.RangeIndex(1, n_trials + 1, name="trial"),
+        ),
+        tick_hz=NANOSECONDS_HZ,
+    )
 
 
 def _raster(tree: dict[str, Any], request: MatlabRequest) -> Trialised:

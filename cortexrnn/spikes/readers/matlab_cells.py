@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cortexrnn.errors import DataError, OptionError
+from cortexrnn.spikes.readers.matlab_fieldtrip import is_fieldtrip, read_fieldtrip
 
 TIME_FIELDS = ("time", "times", "spike_times", "spiketimes", "ts", "t")
 MAX_DEPTH = 12
@@ -89,7 +90,8 @@ def describe(node: Any, name: str, vectors: Callable[[set[int]], dict[str, np.nd
     Returns
     -------
     dict
-        ``kind`` "raster" (trial, bin, n_trials, n_bins, vectors) or "times" (times, offsets), unit_ids, notes.
+        ``kind`` "raster" (trial, bin, n_trials, n_bins, vectors), "times" (times, offsets) or "trials"
+        (see `cortexrnn.spikes.readers.matlab_fieldtrip.read_fieldtrip`); unit_ids, notes.
 
     Raises
     ------
@@ -122,6 +124,8 @@ def describe(node: Any, name: str, vectors: Callable[[set[int]], dict[str, np.nd
         return _as_units([(name, values.ravel())], [])
     while isinstance(node, np.ndarray) and node.dtype == object and node.size == 1:
         node = node.ravel()[0]
+    if is_fieldtrip(node):
+        return read_fieldtrip(node)
     notes: list[str] = []
     units = _collect(node, (), notes)
     if not units:
@@ -136,8 +140,14 @@ def _is_raster(values: np.ndarray) -> bool:
     return values.size > 2 and bool(((values == 0) | (values == 1)).all())
 
 
-def _collect(node: Any, path: tuple[int, ...], notes: list[str]) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    """Return (path of 1-based positions, times) of every unit below a node; empty cells are skipped."""
+def _collect(
+    node: Any, path: tuple[int, ...], notes: list[str], *, keeps_empty: bool = False
+) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    """Return (path of 1-based positions, times) of every unit below a node.
+
+    Empty cells are skipped, and so are single structs without times in cells (MatClust keeps deleted units
+    so). Among the cells of one field, which is what an array of structs is, they are units without spikes.
+    """
     if len(path) > MAX_DEPTH:
         raise DataError(f"the cells are nested deeper than {MAX_DEPTH} levels.")
     if isinstance(node, dict):
@@ -145,9 +155,12 @@ def _collect(node: Any, path: tuple[int, ...], notes: list[str]) -> list[tuple[t
         if field is None:
             notes.append(f"struct {path} has no field of times ({', '.join(list(node)[:8])}) and is left out")
             return []
-        return _collect(node[field], path, notes)
-    if not isinstance(node, np.ndarray) or node.size == 0:
+        is_many = isinstance(node[field], np.ndarray) and node[field].dtype == object
+        return _collect(node[field], path, notes, keeps_empty=keeps_empty or is_many)
+    if not isinstance(node, np.ndarray):
         return []
+    if node.size == 0:
+        return [(path, np.empty(0))] if keeps_empty and path else []
     if node.dtype == object:
         if node.ndim == 2 and min(node.shape) > 1:
             raise DataError(
@@ -156,7 +169,7 @@ def _collect(node: Any, path: tuple[int, ...], notes: list[str]) -> list[tuple[t
             )
         found = []
         for position, child in enumerate(node.ravel(), start=1):
-            found += _collect(_unwrap(child), (*path, position), notes)
+            found += _collect(_unwrap(child), (*path, position), notes, keeps_empty=keeps_empty)
         return found
     if node.dtype.kind not in "biuf":
         return []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -14,28 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cortexrnn.errors import DataError, UnsafeFileError
+from cortexrnn.errors import DataError
 from cortexrnn.spikes.readers.delimited import NANOSECONDS_HZ, TIME_STEMS, UNIT_NAMES, TimeOptions
+from cortexrnn.spikes.readers.npy import parse_npy
 from cortexrnn.spikes.readers.time_units import is_in_samples, split_header, time_scale, told_unit
 
+PICKLED = "_metadata"
 _MAX_MEMBERS = 100_000
 _FLOOR_BYTES = 128 * 2**20
 _UNIT_KEYS = (*UNIT_NAMES, "units", "clusters", "neurons", "unit_ids", "spike_units", "spike_clusters")
 _EDGES = ("trial_start", "trial_stop")
-# What NumPy's parser of headers raises: it evaluates a literal and, failing that, takes the text to pieces.
-_HEADER_ERRORS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    RecursionError,
-    MemoryError,
-    tokenize.TokenError,
-)
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -53,17 +39,19 @@ class NpzSpikes:
     has_samples: bool
 
 
-def read_npz(path: Path, *, options: TimeOptions) -> NpzSpikes:
-    """Read spike times from a NumPy archive.
+def spikes_of(arrays: dict[str, np.ndarray], *, options: TimeOptions, where: str) -> NpzSpikes:
+    """Find the spike times among the arrays of an archive.
 
     Parameters
     ----------
-    path : Path
-        An archive with ``times_s`` (or times_ms, spike_times_samples, ...) and ``units``, flat and of
+    arrays : dict of str to ndarray
+        With ``times_s`` (or times_ms, spike_times_samples, ...) and ``units``, flat and of
         the same length; or with one array of times a unit. Arrays ``trial_start_s``, ``trial_stop_s``
         and ``trial_<column>``, if there are any, make the trials table.
     options : TimeOptions
         Unit of time and sampling rate where the names do not tell.
+    where : str
+        The archive, for messages.
 
     Returns
     -------
@@ -72,14 +60,10 @@ def read_npz(path: Path, *, options: TimeOptions) -> NpzSpikes:
     Raises
     ------
     DataError
-        If it is damaged, declares more than it holds, or has no spike times.
-    UnsafeFileError
-        If an array holds Python objects.
+        If there are no spike times, or arrays do not fit each other.
     TimeUnitError
         If the unit of time is not told.
     """
-    where = str(path)
-    arrays = read_members(path)
     trial_arrays = {name: values for name, values in arrays.items() if name.startswith("trial")}
     spikes = {name: values for name, values in arrays.items() if name not in trial_arrays}
     flat = [name for name in spikes if split_header(name)[0] in TIME_STEMS]
@@ -113,7 +97,7 @@ def read_members(path: Path) -> dict[str, np.ndarray]:
     Parameters
     ----------
     path : Path
-        The archive.
+        The archive. A member called ``_metadata`` is not opened: pynapple pickles it.
 
     Returns
     -------
@@ -140,6 +124,8 @@ def read_members(path: Path) -> dict[str, np.ndarray]:
             arrays = {}
             for member in members:
                 name = member.filename.removesuffix(".npy")
+                if name == PICKLED:
+                    continue
                 if name in arrays or name == member.filename:
                     raise DataError(
                         f"the archive holds {member.filename[:60]!r}, which is no array.", where=where
@@ -163,59 +149,6 @@ def read_members(path: Path) -> dict[str, np.ndarray]:
     ) as error:
         raise DataError(f"the archive is damaged ({error}).", where=where) from None
     return arrays
-
-
-def parse_npy(content: bytes, *, where: str) -> np.ndarray:
-    """Turn the bytes of an .npy file into an array.
-
-    Parameters
-    ----------
-    content : bytes
-        Magic, header and data.
-    where : str
-        For messages.
-
-    Returns
-    -------
-    ndarray
-        Numbers, booleans or text.
-
-    Raises
-    ------
-    DataError
-        If the header is damaged or declares more data than there is.
-    UnsafeFileError
-        If the array holds Python objects.
-    """
-    stream = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(stream)
-        shape, is_fortran, dtype = _HEADER_READERS[version](stream)
-    except _HEADER_ERRORS as error:
-        raise DataError(
-            f"the header of the array is damaged ({type(error).__name__}).", where=where
-        ) from None
-    if dtype.hasobject:
-        raise UnsafeFileError(
-            "the array holds Python objects, which only pickle could load.",
-            where=where,
-            hint="Save plain arrays of numbers: one array a unit, or flat times and units.",
-        )
-    if dtype.kind not in "biufU" or dtype.itemsize == 0:
-        raise DataError(f"the array has dtype {dtype}; expected numbers or text.", where=where)
-    n_values = 1
-    for length in shape:
-        n_values *= int(length)
-    held = len(content) - stream.tell()
-    if min(shape, default=0) < 0 or n_values * dtype.itemsize != held:
-        raise DataError(
-            f"the array declares {n_values} values of {dtype} and holds {held} bytes.", where=where
-        )
-    values = np.frombuffer(content, dtype=dtype, offset=stream.tell())
-    try:
-        return values.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="))
-    except (TypeError, OverflowError):
-        raise DataError(f"the array declares the shape {shape}.", where=where) from None
 
 
 def _seconds(name: str, values: np.ndarray, options: TimeOptions, where: str) -> tuple[np.ndarray, float]:

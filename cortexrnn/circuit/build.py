@@ -194,7 +194,9 @@ def numbered(projections: tuple[Projection, ...]) -> list[tuple[Projection, int]
 
 
 def _draw_block(circuit: Circuit, projection: Projection, number: int) -> np.ndarray:
-    """Draw one projection's block, shape (n_targets, n_sources)."""
+    """Draw one projection's block, shape (n_targets, n_sources), or take the one that is given."""
+    if projection.is_given:
+        return np.array(projection.weights)
     shape = block_shape(circuit, projection)
     sign = int(circuit.signs[circuit.slices[projection.source]][0])
     places = [np.arange(size) for size in shape]

@@ -9,7 +9,7 @@ import numpy as np
 
 from cortexrnn.cells.stp import ShortTermPlasticity
 from cortexrnn.circuit import fields
-from cortexrnn.circuit.parts import Population, Projection, within
+from cortexrnn.circuit.parts import SIGNS, Population, Projection, within
 from cortexrnn.errors import OptionError
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _check_projection(circuit: Circuit, where: str, projection: Projection) -> N
             expected = f"no plasticity of {source.name!r}, whose activation {kind!r} gives negative rates"
             fix = f"Give {source.name!r} an activation of kind 'relu', 'softplus', 'sigmoid' or 'power'."
             fields.refuse(f"{where}.plasticity", projection.plasticity, expected, fix)
-    if source.sign != "mixed":
+    if projection.is_given:
+        _check_given(where, projection, source, target)
+    elif source.sign != "mixed":
         try:
             projection.weights.check_magnitude()
         except OptionError as error:
@@ -107,6 +109,26 @@ def _check_projection(circuit: Circuit, where: str, projection: Projection) -> N
         fields.refuse(f"{where}.mask", f"an array of {shape[0]} rows of {shape[1]}", expected, fix)
     if projection.distance is not None:
         _check_ring(where, projection, source)
+
+
+def _check_given(where: str, projection: Projection, source: Population, target: Population) -> None:
+    """Refuse given weights of another shape, of the wrong sign, or from a unit to itself unasked."""
+    weights = np.array(projection.weights)
+    if weights.shape != (target.size, source.size):
+        expected = f"{target.size} rows (targets) of {source.size} numbers (sources)"
+        fix = "Rows are targets: transpose the table if it is the other way round."
+        found = f"an array of {weights.shape[0]} rows of {weights.shape[1]}"
+        fields.refuse(f"{where}.weights", found, expected, fix)
+    wrong = np.argwhere(weights * SIGNS[source.sign] < 0.0)
+    if wrong.size:
+        i, j = wrong[0]
+        expected = f"no weight of the wrong sign from the {source.sign} population {source.name!r}"
+        fix = 'Mend its sign, or write sign = "mixed" in the population.'
+        fields.refuse(f"{where}.weights[{i}][{j}]", float(weights[i, j]), expected, fix)
+    if projection.skips_self and np.diagonal(weights).any():
+        i = int(np.flatnonzero(np.diagonal(weights))[0])
+        fix = "Write allow_autapses = true, or 0 on the diagonal."
+        fields.refuse(f"{where}.weights[{i}][{i}]", float(weights[i, i]), "0 from a unit to itself", fix)
 
 
 def _check_inputs(circuit: Circuit) -> None:

@@ -28,7 +28,7 @@ from cortexrnn.circuit.spec import Circuit
 from cortexrnn.errors import DataError, MissingFileError, OptionError
 from cortexrnn.runs.files import atomic_write, read_bytes
 
-# Explicit loadings of many units are the largest thing that a file may hold.
+# Given weights and loadings of many units are the largest thing that a file may hold.
 LARGEST_FILE_BYTES = 16 * 2**20
 _MODELS = "cortexrnn.models"
 # Which fields hold tables, by class: a class for one table, a list of a class for an array of tables, a dict of a
@@ -166,10 +166,19 @@ def save_circuit(circuit: Circuit, path: str | os.PathLike) -> Path:
 
     Raises
     ------
+    OptionError
+        If its given weights are more than `load_circuit` takes.
     FileAccessError
         If the file cannot be written.
     """
-    atomic_write(path, circuit_to_toml(circuit).encode())
+    data = circuit_to_toml(circuit).encode()
+    if len(data) > LARGEST_FILE_BYTES:
+        raise OptionError(
+            f"the circuit takes {len(data)} bytes; expected at most {LARGEST_FILE_BYTES} in a file.",
+            where=os.fspath(path),
+            hint="Give weights by a law: a seed and a law decide as many as one likes.",
+        )
+    atomic_write(path, data)
     return Path(path)
 
 
@@ -234,6 +243,8 @@ def _read_value(kind: type, key: str, value: object, path: str) -> Any:
             hint = f"Write [{path}.facilitating] and its keys below it."
             raise OptionError(f"{value!r:.60} is not valid; expected named tables.", where=path, hint=hint)
         return {name: _read_table(expected[""], item, f"{path}.{name}") for name, item in value.items()}
+    if (kind, key) == (Projection, "weights") and isinstance(value, list):
+        return value
     if expected is not None:
         return _read_table(expected, value, path)
     if isinstance(value, list) and key not in _ARRAYS and kind is not Circuit:
@@ -331,7 +342,7 @@ def _write_nested(part: Any, path: str, lines: list[str]) -> None:
         default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
         if value is None or value == default:
             continue
-        if entry.name in _TABLES.get(type(part), {}):
+        if entry.name in _TABLES.get(type(part), {}) and not isinstance(value, tuple):
             inner: list[str] = []
             _write_nested(value, _join(path, entry.name), inner)
             lines.append(f"{entry.name} = {{{', '.join(inner)}}}")

@@ -88,6 +88,9 @@ def entry_moments(
         The diagonal is that of a projection with autapses.
     """
     shape = block_shape(circuit, projection)
+    if projection.is_given:
+        given = np.array(projection.weights)[np.ix_(rows.astype(np.intp), columns.astype(np.intp))]
+        return given, np.zeros_like(given)
     sign = next(SIGNS[population.sign] for population in circuit.populations if population.name == projection.source)
     law = projection.weights
     probability = connection_probability(projection, shape, rows, columns)

@@ -15,8 +15,8 @@ from cortexrnn.errors import OptionError
 
 SIGNS = {"excitatory": 1, "inhibitory": -1, "mixed": 0}
 MODULATED = ("weights", "density")
-# A table of more rows than this belongs into a density or a distance rule.
-LARGEST_MASK = 1000
+# A table of more rows than this belongs into a density, a law of weights or a distance rule.
+LARGEST_TABLE = 1000
 # How far below zero, relative to the largest, the smallest eigenvalue of a covariance may lie: round-off.
 _ROUND_OFF = 1e-9
 
@@ -136,8 +136,10 @@ class Projection:
     ----------
     source, target : str
         Names of the populations.
-    weights : WeightLaw
-        Law of the weights of the connections that exist.
+    weights : WeightLaw, or tuple of tuple of float
+        Law of the weights of the connections that exist, or the weights themselves: a row a target unit, a number a
+        source unit, of the source's sign; 0 is no connection. No density, in_degree, distance or mask stands beside
+        given weights.
     density : float
         Probability of a connection, independent for every pair.
     in_degree : int, optional
@@ -160,7 +162,7 @@ class Projection:
 
     source: str
     target: str
-    weights: WeightLaw
+    weights: WeightLaw | tuple[tuple[float, ...], ...]
     density: float = 1.0
     in_degree: int | None = None
     plasticity: str = ""
@@ -171,9 +173,7 @@ class Projection:
     def __post_init__(self):
         fields.name("source", self.source)
         fields.name("target", self.target)
-        if not isinstance(self.weights, WeightLaw):
-            fix = 'Give WeightLaw(law="gaussian", mean=0.0, sd=0.1), or in a file a table {law = "gaussian", ...}.'
-            fields.refuse("weights", self.weights, "a weight law", fix)
+        self._check_weights()
         object.__setattr__(self, "density", fields.fraction("density", self.density))
         fields.name("plasticity", self.plasticity, may_be_empty=True)
         fields.flag("allow_autapses", self.allow_autapses)
@@ -190,11 +190,45 @@ class Projection:
                     expected = f"no in_degree beside a {other}"
                     fields.refuse("in_degree", self.in_degree, expected, f"Leave in_degree or {other} out.")
         self._check_mask()
+        if self.is_given:
+            self._check_alone()
 
     @property
     def skips_self(self) -> bool:
         """Whether a unit is left out of its own sources."""
         return self.source == self.target and not self.allow_autapses
+
+    @property
+    def is_given(self) -> bool:
+        """Whether `weights` are the weights themselves."""
+        return not isinstance(self.weights, WeightLaw)
+
+    def _check_weights(self) -> None:
+        """Refuse weights that are neither a law nor a table of numbers."""
+        if isinstance(self.weights, WeightLaw):
+            return
+        is_array = isinstance(self.weights, list | tuple | np.ndarray)
+        if not is_array or not len(self.weights) or any(isinstance(row, str | bytes) for row in self.weights):
+            fix = 'Give WeightLaw(law="gaussian", mean=0.0, sd=0.1), or in a file a table {law = "gaussian", ...}.'
+            fields.refuse("weights", self.weights, "a weight law, or a table of weights", fix)
+        rows = tuple(fields.numbers(f"weights[{i}]", row) for i, row in enumerate(self.weights))
+        object.__setattr__(self, "weights", rows)
+        lengths = {len(row) for row in rows}
+        if len(lengths) > 1 or max(len(rows), *lengths) > LARGEST_TABLE:
+            expected = f"at most {LARGEST_TABLE} rows of equal length, at most {LARGEST_TABLE}"
+            fields.refuse("weights", f"an array of {len(rows)}", expected, "Give every row one number a source unit.")
+
+    def _check_alone(self) -> None:
+        """Refuse what would thin out or shape weights that are given."""
+        for other, is_there in (
+            ("density", self.density != 1.0),
+            ("in_degree", self.in_degree is not None),
+            ("distance", self.distance is not None),
+            ("mask", bool(self.mask)),
+        ):
+            if is_there:
+                fix = f"Leave {other} out: a weight of 0 is no connection."
+                fields.refuse(other, getattr(self, other), f"no {other} beside given weights", fix)
 
     def _check_mask(self) -> None:
         """Refuse a mask that is no list of equally long texts of 0 and 1."""
@@ -205,8 +239,8 @@ class Projection:
         rows = tuple(self.mask)
         object.__setattr__(self, "mask", rows)
         lengths = {len(row) for row in rows}
-        if len(rows) > LARGEST_MASK or len(lengths) > 1 or max(lengths, default=0) > LARGEST_MASK:
-            expected = f"at most {LARGEST_MASK} rows of equal length, at most {LARGEST_MASK}"
+        if len(rows) > LARGEST_TABLE or len(lengths) > 1 or max(lengths, default=0) > LARGEST_TABLE:
+            expected = f"at most {LARGEST_TABLE} rows of equal length, at most {LARGEST_TABLE}"
             fields.refuse("mask", f"an array of {len(rows)}", expected, "Give every row one character a source unit.")
 
 

@@ -240,6 +240,9 @@ def build_hashed(circuit: Circuit, dtype: type = np.float64) -> SparseWeights:
     """
     precision = _check_dtype(dtype)
     for i, projection in enumerate(circuit.projections):
+        if projection.is_given:
+            expected, fix = "a constant law where no weight is stored", "Take build_sparse."
+            fields.refuse(f"projections[{i}].weights", f"an array of {len(projection.weights)}", expected, fix)
         if projection.weights.law != "constant":
             expected, fix = "'constant' where no weight is stored", "Take constant weights, or build_sparse."
             fields.refuse(f"projections[{i}].weights.law", projection.weights.law, expected, fix)

@@ -1,8 +1,8 @@
 """The spectrum of the weights before they are drawn: radius of the bulk and outliers.
 
 Units whose weights have the same statistics form a group: a population, or a sector of it where a ring makes weights
-depend on the place, or a single unit where a mask does. The bulk's radius is the root of the largest eigenvalue of
-the matrix of the groups' variances times their sizes (Aljadeff, Stern and Sharpee 2015,
+depend on the place, or a single unit where a mask does or weights are given. The bulk's radius is the root of the
+largest eigenvalue of the matrix of the groups' variances times their sizes (Aljadeff, Stern and Sharpee 2015,
 doi:10.1103/PhysRevLett.114.088101); where the variance depends on the source alone it is the formula of Rajan and
 Abbott (2006), doi:10.1103/PhysRevLett.97.188104. Outliers are the eigenvalues of the mean and of the low-rank terms
 beyond the radius (Tao 2013, doi:10.1007/s00440-011-0397-9). Balanced rows whose excitatory sums are alike send
@@ -133,12 +133,14 @@ def _factor(circuit: Circuit, radius: float) -> float:
 
 def _has_chance_sums(projection: Projection) -> bool:
     """Tell whether the sum of a row of a projection is left to chance."""
+    if projection.is_given:
+        return False
     return projection.weights.sd > 0.0 or (projection.in_degree is None and projection.density < 1.0)
 
 
 def _group(circuit: Circuit) -> _Groups:
     """Divide the units into groups of equal statistics."""
-    masked = {end for p in circuit.projections if p.mask for end in (p.source, p.target)}
+    masked = {end for p in circuit.projections if p.mask or p.is_given for end in (p.source, p.target)}
     ringed = {end for p in circuit.projections if p.distance is not None for end in (p.source, p.target)}
     parts = []
     for i, population in enumerate(circuit.populations):

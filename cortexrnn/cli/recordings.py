@@ -17,13 +17,13 @@ from cortexrnn.cli.options import pair, several
 from cortexrnn.errors import OptionError
 
 _EMBEDDED = "recording.nwb"
-_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, M6 brings M6cut; MK, HMM on request. Repeatable."
+_RUNG_HELP = "Rungs to compare; M0, M1, M3 and M5 are always there, networks bring their cut twins."
 
 
 def _reading_options(command: Any) -> Any:
     """Add the options that say how a file is read."""
     for option in (
-        click.option("--select", multiple=True, metavar="COLUMN=VALUE", help="Rows or units with this value; quality=good,mua."),
+        click.option("--select", multiple=True, metavar="COLUMN=VALUE", help="Rows or units; quality=good,mua."),
         click.option("--variable", metavar="NAME", help="Variable of a MATLAB file."),
         click.option("--sample-rate", "sample_rate_hz", type=float, metavar="HZ", help="Rate of times in samples."),
         click.option("--time-unit", metavar="UNIT", help="Unit of the spike times: s, ms, us, ns or samples."),

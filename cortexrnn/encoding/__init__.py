@@ -10,6 +10,7 @@ from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.hmm import HMM
 from cortexrnn.encoding.markov import Markov
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.network import Network
 from cortexrnn.encoding.poisson import PoissonFit, fit_poisson
 from cortexrnn.encoding.psth import PSTH
 from cortexrnn.encoding.renewal import Renewal
@@ -25,6 +26,7 @@ __all__ = [
     "Fitted",
     "HistoryGLM",
     "Markov",
+    "Network",
     "PoissonFit",
     "Renewal",
     "Rung",

@@ -141,7 +141,7 @@ def tile_gradient(tile, network, work, is_bernoulli, total):
     state_gradient = work.state_gradient.reshape(work.state_gradient.size)
     flat_inputs = tile.inputs.reshape(tile.inputs.size)
     readout = network.readout.reshape(1, n_hidden)
-    _fill_slope(tile, work, is_bernoulli)
+    fill_slope(work.output, tile.log_baseline, tile.counts, tile.weight, is_bernoulli, work.slope)
     readout_sums = np.zeros((n_hidden, 1, N_LANES), dtype=slope.dtype)
     skip_sums = np.zeros((n_inputs, 1, N_LANES), dtype=slope.dtype)
     add_outer(readout_sums, Rows(hidden, block, block), Rows(slope, 0, N_LANES), n_steps)
@@ -160,24 +160,34 @@ def tile_gradient(tile, network, work, is_bernoulli, total):
             total.offset[0] += slope[t * N_LANES + lane]
 
 
-@njit(error_model="numpy", fastmath={"contract"})
-def _fill_slope(tile, work, is_bernoulli):
-    """Write the derivative of the loss with respect to eta into ``work.slope``."""
-    n_steps = tile.inputs.shape[0]
-    slope = work.slope
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def fill_slope(output, log_baseline, counts, weight, is_bernoulli, slope):
+    """Fill the derivative of the loss with respect to eta.
+
+    Parameters
+    ----------
+    output : ndarray, shape (n_steps, N_LANES)
+        B tanh(eta / B).
+    log_baseline, counts, weight : ndarray, shape (n_steps, N_LANES)
+        Of a `Tile`.
+    is_bernoulli : bool
+        Bernoulli likelihood with the complementary log-log link, else Poisson.
+    slope : ndarray, shape (n_steps, N_LANES)
+        Filled.
+    """
     dtype = slope.dtype.type
     one = dtype(1.0)
     inverse = dtype(1.0 / LOG_BOUND)
-    for t in range(n_steps):
+    for t in range(output.shape[0]):
         for lane in range(N_LANES):
-            bounded = work.output[t, lane] * inverse
-            mu = exp(tile.log_baseline[t, lane] + work.output[t, lane])
-            y = tile.counts[t, lane]
+            bounded = output[t, lane] * inverse
+            mu = exp(log_baseline[t, lane] + output[t, lane])
+            y = counts[t, lane]
             if is_bernoulli:
                 # The derivative by log mu is mu - y mu / (1 - exp(-mu)); the quotient is 1 + mu/2 + ... near 0.
                 series = one + mu * dtype(0.5) + mu * mu * dtype(1.0 / 12.0)
                 y = y * (series if mu < dtype(0.01) else mu / (one - exp(-mu)))
-            slope[t, lane] = tile.weight[t, lane] * (mu - y) * (one - bounded * bounded)
+            slope[t, lane] = weight[t, lane] * (mu - y) * (one - bounded * bounded)
 
 
 class TrainingSet(NamedTuple):

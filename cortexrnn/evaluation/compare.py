@@ -18,7 +18,7 @@ from cortexrnn._checks import check_count
 from cortexrnn.encoding.arrays import unit_trials
 from cortexrnn.encoding.likelihood import likelihood_code
 from cortexrnn.encoding.model import Rung
-from cortexrnn.encoding.rnn import RNN
+from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.errors import DataError, DataWarning, OptionError
 from cortexrnn.evaluation.comparison import Comparison
 from cortexrnn.evaluation.evidence import UnitEvidence, unit_evidence
@@ -329,7 +329,7 @@ def _describe_settings(models, options: CompareOptions, seed: int, trials: xr.Da
     described["folds"] = described.pop("n_folds")
     described["surrogates"] = described.pop("n_surrogates")
     described["history_windows_s"] = list(described["history_windows_s"])
-    if not any(isinstance(rung, RNN) for rung in models.values()):
+    if not any(isinstance(rung, NetworkRung) for rung in models.values()):
         del described["n_seeds"]
     return {
         "version": importlib.metadata.version("cortexrnn"),

@@ -12,16 +12,23 @@ from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.hmm import HMM
 from cortexrnn.encoding.markov import Markov
 from cortexrnn.encoding.model import Rung
+from cortexrnn.encoding.network import Network
 from cortexrnn.encoding.psth import PSTH
 from cortexrnn.encoding.renewal import Renewal
 from cortexrnn.encoding.rnn import RNN
 
 CONTROL = "M3"
-CUT = "M6cut"
+# Networks and their controls, whose own spikes are cut.
+TWINS = {
+    "M6": "M6cut",
+    "M6 vanilla": "M6 vanilla cut",
+    "M6 LSTM": "M6 LSTM cut",
+    "M6 Dale": "M6 Dale cut",
+}
 ALWAYS = ("M0", "M1", "M3", "M5")
-RUNGS = ("M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M6", "M6cut")
-# Without those that are compared on request only.
-USUAL_RUNGS = tuple(name for name in RUNGS if name not in ("MK", "HMM"))
+USUAL_RUNGS = ("M0", "M1", "M2", "M3", "M4", "M5", "M6", "M6cut")
+# With those that are compared on request only.
+RUNGS = (*USUAL_RUNGS[:5], "MK", "HMM", "M5", *(name for pair in TWINS.items() for name in pair))
 QUICK_RUNGS = ("M0", "M1", "M2", "M3", "M4", "M5")
 
 
@@ -32,8 +39,8 @@ def ladder(names: Iterable[str] = USUAL_RUNGS, *, likelihood: str = "poisson") -
     ----------
     names : iterable of str
         Rungs to compare. M0, M1, M3 and M5 are always there, because scores, figures and verdict
-        are read against them, and M6 brings its control M6cut. MK, a Markov chain of order k, and HMM, a hidden state,
-        are there on request.
+        are read against them, and every network brings its control. MK, a Markov chain of order k, HMM, a hidden
+        state, and networks of other cells are there on request.
     likelihood : {"poisson", "bernoulli"}
         Observation model that history rungs maximise.
 
@@ -52,8 +59,9 @@ def ladder(names: Iterable[str] = USUAL_RUNGS, *, likelihood: str = "poisson") -
     ['M0', 'M1', 'M3', 'M4', 'M5']
     """
     wanted = {check_choice("rung", name, RUNGS) for name in names} | set(ALWAYS)
-    if wanted & {"M6", CUT}:
-        wanted |= {"M6", CUT}
+    for pair in TWINS.items():
+        if wanted.intersection(pair):
+            wanted.update(pair)
     specs: dict[str, Rung] = {
         "M0": Constant(),
         "M1": PSTH(),
@@ -66,4 +74,8 @@ def ladder(names: Iterable[str] = USUAL_RUNGS, *, likelihood: str = "poisson") -
         "M6": RNN(likelihood=likelihood),
         "M6cut": RNN(likelihood=likelihood, uses_own_spikes=False),
     }
+    for cell in ("vanilla", "lstm", "dale"):
+        for uses_own_spikes in (True, False):
+            rung = Network(cell=cell, likelihood=likelihood, uses_own_spikes=uses_own_spikes)
+            specs[rung.name] = rung
     return {name: specs[name] for name in RUNGS if name in wanted}

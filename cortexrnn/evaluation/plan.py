@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.model import Rung
-from cortexrnn.encoding.rnn import RNN
+from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.evaluation.ladder import CONTROL
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.scores import gain_interval
@@ -102,9 +102,9 @@ class UnitPlan:
         lengths = [window_s for window_s in options.history_windows_s if window_s >= case.trials.bin_s]
         windows = {f"M5 {window_s * 1e3:g} ms": replace(glm, history_s=window_s) for window_s in lengths}
         self.glm: HistoryGLM = glm
-        self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, RNN)} | windows
+        self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, NetworkRung)} | windows
         self.tested = {name: rung for name, rung in self.plain.items() if rung.is_candidate}
-        self.networks = {name: rung for name, rung in models.items() if isinstance(rung, RNN)}
+        self.networks = {name: rung for name, rung in models.items() if isinstance(rung, NetworkRung)}
         data = case.trials
         self._base = {
             "code": code,

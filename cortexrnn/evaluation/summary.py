@@ -13,7 +13,7 @@ from scipy import stats
 
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.evaluation.evidence import UnitEvidence
-from cortexrnn.evaluation.ladder import CONTROL, CUT
+from cortexrnn.evaluation.ladder import CONTROL, TWINS
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
 from cortexrnn.evaluation.scores import Gain, gain_interval
@@ -50,15 +50,16 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         return gain_interval(mean[name], mean[reference], n_spikes, n_folds)
 
     gains = {CONTROL: over("history", CONTROL)}
-    if CUT in mean:
-        gains[CUT] = over("history", CUT)
+    gains |= {cut: over("history", cut) for cut in TWINS.values() if cut in mean}
     better = min(gains, key=lambda name: gains[name].value)
     ordered = [gains[better], *(gain for name, gain in gains.items() if name != better)]
     p = surrogate_p(plan, scores)
     total = int(n_spikes.sum())
     answer = decide(ordered, p, total, options.rope)
     rungs = {name: _score(over(name, "M0"), total) for name in [*plan.reported, "history"]}
-    steps = {name: over(name, CONTROL if name == CUT else below) for name, below in _neighbours(plan.reported)}
+    steps = {
+        name: over(name, CONTROL if name in TWINS.values() else below) for name, below in _neighbours(plan.reported)
+    }
     extra = more_trials(ordered[0], options.rope) if answer.verdict == INCONCLUSIVE else None
     return {
         "unit": scores.case.name,
@@ -210,7 +211,7 @@ def _neighbours(names: list[str]) -> list[tuple[str, str]]:
     """Pair every rung above the lowest with the one it is measured against."""
     pairs = []
     for below, name in itertools.pairwise(names):
-        is_history = name in ("M4", "M5", "M6")
+        is_history = name in ("M4", "MK", "HMM", "M5", *TWINS)
         pairs.append((name, CONTROL if is_history else below))
     return pairs
 
@@ -223,8 +224,8 @@ def _score(gain: Gain, n_spikes: int) -> dict[str, Any]:
 
 
 def _seed_sd(scores: UnitScores, n_spikes: np.ndarray) -> float | None:
-    """Give the standard deviation over seeds of M6's score in bits per spike."""
-    rows = scores.log_likelihood.get("M6")
+    """Give the standard deviation over seeds of the first network's score in bits per spike."""
+    rows = next((scores.log_likelihood[name] for name in TWINS if name in scores.log_likelihood), None)
     if rows is None or rows.shape[0] < 2 or not n_spikes.sum():
         return None
     return _number(np.std(rows.sum(axis=1), ddof=1) / (n_spikes.sum() * np.log(2.0)))

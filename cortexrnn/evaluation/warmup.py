@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.model import Rung
-from cortexrnn.encoding.rnn import RNN
+from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.work import EXCHANGED, SIMULATED, UnitCase, fold_work, surrogate_work
 from cortexrnn.numerics.streams import stream
@@ -36,7 +36,7 @@ def compile_kernels(models: Mapping[str, Rung], options: CompareOptions, *, is_s
     whole = np.ones(counts.shape, dtype=bool)
     trials = UnitTrials(counts, whole, whole.copy(), np.zeros(8, dtype=np.int64), np.arange(8.0), 1e-3, True)
     case = UnitCase(name="warm-up", trials=trials, fold=np.arange(8) // 4, seed=0, likelihood=options.likelihood)
-    plain = {name: rung for name, rung in models.items() if not isinstance(rung, RNN)}
+    plain = {name: rung for name, rung in models.items() if not isinstance(rung, NetworkRung)}
     with _ticking("compiling kernels (first run only)", is_shown=is_shown):
         fold_work(case, models, 0)
         for kind in (EXCHANGED, SIMULATED):

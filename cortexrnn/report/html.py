@@ -101,6 +101,7 @@ def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[
         alarms=text.alarm_sentences(summary),
         rungs=[name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in units)],
         rung_words=RUNG_WORDS,
+        control=text.control_words(name for unit in units for name in unit.get("rungs") or ()),
         has_truth=any(unit.get("truth") for unit in units),
         all_open=len(units) <= MAX_OPEN_UNITS,
         methods=summary.get("methods") or text.methods_paragraph(summary),

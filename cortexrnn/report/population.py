@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from cortexrnn.report import style
 from cortexrnn.report.formats import interval_ends, is_missing, show_label
-from cortexrnn.report.style import RUNG_ORDER, SPIKE_HISTORY_RUNGS, verdict_style
+from cortexrnn.report.style import CUT_RUNGS, RUNG_ORDER, SPIKE_HISTORY_RUNGS, verdict_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Above this many units names would overlap: the rows stay, their names go.
 MAX_NAMED_UNITS = 40
-_LADDER = tuple(name for name in RUNG_ORDER if name not in ("M6cut", "history"))
+_LADDER = tuple(name for name in RUNG_ORDER if name not in (*CUT_RUNGS, "history"))
 
 
 def order_units(units: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -57,7 +57,13 @@ VERDICTS: dict[str, VerdictStyle] = {
     INCONCLUSIVE: VerdictStyle("#a86400", "^", False, "unclear"),
 }
 
-RUNG_ORDER = ("M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M6cut", "M6", "history")
+# Networks whose own spikes are cut: controls, no steps of the ladder.
+CUT_RUNGS = ("M6cut", "M6 vanilla cut", "M6 LSTM cut", "M6 Dale cut")
+NETWORK_RUNGS = ("M6", "M6 vanilla", "M6 LSTM", "M6 Dale")
+RUNG_ORDER = (
+    "M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5",
+    *(name for pair in zip(CUT_RUNGS, NETWORK_RUNGS, strict=True) for name in pair), "history",
+)  # fmt: skip
 
 RUNG_WORDS: dict[str, str] = {
     "M0": "constant rate",
@@ -70,10 +76,16 @@ RUNG_WORDS: dict[str, str] = {
     "M5": "spike history, GLM",
     "M6cut": "network, own spikes cut",
     "M6": "network, own spikes in",
+    "M6 vanilla cut": "vanilla network, own spikes cut",
+    "M6 vanilla": "vanilla network",
+    "M6 LSTM cut": "LSTM, own spikes cut",
+    "M6 LSTM": "LSTM",
+    "M6 Dale cut": "E-I network, own spikes cut",
+    "M6 Dale": "E-I network, plastic synapses",
     "history": "history rung, chosen in training",
 }
 
-SPIKE_HISTORY_RUNGS = frozenset({"M4", "MK", "HMM", "M5", "M6", "history"})
+SPIKE_HISTORY_RUNGS = frozenset({"M4", "MK", "HMM", "M5", *NETWORK_RUNGS, "history"})
 
 # Matplotlib settings of every figure. `text.parse_math` is off because a unit may be called "$1$".
 FIGURE_STYLE: dict[str, Any] = {

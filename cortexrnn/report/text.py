@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ from cortexrnn.report.formats import (
     show_percent,
     show_time,
 )
-from cortexrnn.report.style import INCONCLUSIVE, RUNG_ORDER
+from cortexrnn.report.style import CUT_RUNGS, INCONCLUSIVE, NETWORK_RUNGS, RUNG_ORDER
 
 # Terminals may not know an em dash: there a hyphen stands for what is missing.
 _NONE = "-"
@@ -39,8 +39,13 @@ _RUNG_METHODS: dict[str, str] = {
     "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
     "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
     "M5": "M5, a GLM with M3 as offset and the unit's spike history on raised cosines and single bins up to 5 ms",
+    "MK": "MK, M3 times a factor for the pattern of the last bins (a Markov chain of order up to 16)",
+    "HMM": "HMM, M3 times the gain of a hidden state that follows a Markov chain, scored one step ahead",
     "M6cut": "M6cut, the network of M6 with its spike input set to zero (control)",
     "M6": "M6, a gated recurrent network on top of log M3 with the unit's own spikes as input",
+    "M6 vanilla": "the same with a vanilla network (M6 vanilla) and its control",
+    "M6 LSTM": "the same with an LSTM (M6 LSTM) and its control",
+    "M6 Dale": "the same with an E-I rate network with Tsodyks-Markram synapses (M6 Dale) and its control",
 }
 
 
@@ -324,7 +329,7 @@ def _rung_words(settings: Mapping[str, Any]) -> str:
         words += f" Spike history reached back {show_time(settings['history_s'])}."
     if settings.get("likelihood"):
         words += f" The likelihood was {show_label(settings['likelihood'])}."
-    if settings.get("n_seeds") is not None and "M6" in rungs:
+    if settings.get("n_seeds") is not None and any(name in NETWORK_RUNGS for name in rungs):
         words += f" A network's score is the mean over {settings['n_seeds']} seeds."
     return words
 
@@ -346,9 +351,9 @@ def _verdict_words(settings: Mapping[str, Any]) -> str:
     """Describe history gain and verdict for the methods."""
     rope = show_number(settings.get("rope", 0.01), 3)
     rungs = settings.get("rungs") or ["M4", "M5", "M6cut", "M6"]
-    candidates = " or ".join(name for name in ("M4", "M5", "M6") if name in rungs)
-    has_network = "M6cut" in rungs
-    control = "the better of M3 and M6cut" if has_network else "M3"
+    candidates = " or ".join(name for name in ("M4", "MK", "M5", *NETWORK_RUNGS) if name in rungs)
+    control = control_words(rungs)
+    has_network = control != "M3"
     return (
         f"The history gain is the score of the history rung ({candidates}, chosen by an inner validation "
         f"split of the training trials) minus that of {control}. "
@@ -356,6 +361,24 @@ def _verdict_words(settings: Mapping[str, Any]) -> str:
         "the surrogate test gives p <= 0.05; there is no relevant history where the whole interval lies "
         f"within +-{rope} bits/spike; everything else is inconclusive."
     )
+
+
+def control_words(rungs: Iterable[str]) -> str:
+    """Name what the history gain is measured against.
+
+    Parameters
+    ----------
+    rungs : iterable of str
+        Rungs that were fitted.
+
+    Returns
+    -------
+    str
+    """
+    cut = [name for name in CUT_RUNGS if name in set(rungs)]
+    if not cut:
+        return "M3"
+    return f"the {'better' if len(cut) == 1 else 'best'} of {', '.join(['M3', *cut[:-1]])} and {cut[-1]}"
 
 
 def _control_words(summary: Mapping[str, Any]) -> str:

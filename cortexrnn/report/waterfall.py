@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from cortexrnn.report import style
 from cortexrnn.report.formats import interval_ends, is_missing, show_label, show_number
-from cortexrnn.report.style import RUNG_ORDER, RUNG_WORDS, SPIKE_HISTORY_RUNGS, verdict_style, write_instead
+from cortexrnn.report.style import (
+    CUT_RUNGS,
+    RUNG_ORDER,
+    RUNG_WORDS,
+    SPIKE_HISTORY_RUNGS,
+    verdict_style,
+    write_instead,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +24,7 @@ def plot_waterfall(ax: Axes, unit_summary: dict[str, Any]) -> Axes:
     """Draw what each rung adds in bits/spike, one row a rung, with a 95 % interval on every step.
 
     A bar runs from the rung below to the rung; the row "history" from its control to the history rung that
-    the training folds chose. The control M6cut is hollow: it is no step of the ladder.
+    the training folds chose. Networks whose spikes are cut are hollow: they are controls, no steps of the ladder.
 
     Parameters
     ----------
@@ -39,7 +46,7 @@ def plot_waterfall(ax: Axes, unit_summary: dict[str, Any]) -> Axes:
     ax.axvline(0.0, color=style.MUTED, linewidth=0.7, zorder=1)
     for number, (y, row) in enumerate(zip(heights, rows, strict=True)):
         colour = _row_colour(row["rung"], unit_summary)
-        hollow = row["rung"] == "M6cut"
+        hollow = row["rung"] in CUT_RUNGS
         ax.barh(
             y,
             row["top"] - row["base"],

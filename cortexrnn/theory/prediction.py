@@ -129,7 +129,7 @@ def _is_random(circuit: Circuit) -> bool:
         and np.ptp(circuit.tau_s) == 0.0
         and not np.any(circuit.bias)
         and not circuit.plasticity
-        and all(projection.weights.mean == 0.0 for projection in circuit.projections)
+        and all(not p.is_given and p.weights.mean == 0.0 for p in circuit.projections)
     )
 
 

@@ -100,6 +100,8 @@ class CircuitModel(Model):
     ----------
     units : RateUnits
         What does not change.
+    class_names : tuple of str
+        Class of plasticity of every plastic source.
     """
 
     states, per_step, hidden_state = STATES, ("drive", "sent"), "rate"
@@ -115,7 +117,8 @@ class CircuitModel(Model):
             trainable.dale, trainable.balance, circuit.signs, self.units.static_unit, self.units.plastic_unit,
             matrix != 0.0,
         )  # fmt: skip
-        laws = [circuit.plasticity[name] for name, _ in plastic]
+        self.class_names = tuple(name for name, _ in plastic)
+        laws = [circuit.plasticity[name] for name in self.class_names]
         core = {
             "recurrent": self._dale.start(matrix),
             "input": draw(seed, "input", (n_hidden, n_inputs), trainable.input_gain),

@@ -10,12 +10,14 @@ import numpy as np
 import xarray as xr
 
 from cortexrnn.circuit.dale import audit_signs
+from cortexrnn.circuit.spec import Circuit
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.runs.executor import default_workers
 from cortexrnn.schema import TRIAL_DIMS
 from cortexrnn.theory.system import System
 from cortexrnn.training.bptt import Sweep, Trainer, check_current
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
+from cortexrnn.training.explicit import explicit_circuit
 from cortexrnn.training.model import Model
 from cortexrnn.training.networks import go_on_from, make_model, network_from_text, network_to_text
 
@@ -209,6 +211,27 @@ class Trained:
         if values.shape != (n_inputs,) or not np.isfinite(values).all():
             raise OptionError(f"inputs={inputs!r} is not valid; expected {n_inputs} finite numbers.")
         return self.model.system(values, self.task.dt_s)
+
+    def to_circuit(self) -> Circuit:
+        """Give a trained circuit as a circuit, to be simulated, analysed, changed or saved as one.
+
+        Its channels are ``input_0`` and so on, in the order of the task's inputs. A simulation with the exponential
+        Euler method, the task's time step and the same inputs runs as `record` does, which tells the rates after
+        every step; where start states were trained, give them as `initial`. The read-out is no part of a circuit: it
+        is ``model.readout()``.
+
+        Returns
+        -------
+        Circuit
+
+        Raises
+        ------
+        OptionError
+            See `cortexrnn.training.explicit.explicit_circuit`.
+        """
+        inputs = getattr(self.model.core_weights(), "input", None)
+        channels = [] if inputs is None else [(f"input_{k}", column) for k, column in enumerate(inputs.T)]
+        return explicit_circuit(self.model, channels, name=self.model.name)
 
     @property
     def weights_before(self) -> np.ndarray:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from cortexrnn.errors import OptionError
-from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, USUAL_RUNGS, ladder
+from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, TWINS, USUAL_RUNGS, ladder
 from cortexrnn.evaluation.options import CompareOptions
 
 
 def test_rungs_come_from_the_lowest_to_the_highest():
     assert tuple(ladder()) == USUAL_RUNGS
     assert tuple(ladder(RUNGS)) == RUNGS
-    assert set(RUNGS) - set(USUAL_RUNGS) == {"MK", "HMM"}
+    assert set(RUNGS) - set(USUAL_RUNGS) == {"MK", "HMM"} | {
+        name for pair in TWINS.items() for name in pair if " " in name
+    }
     assert tuple(ladder(QUICK_RUNGS)) == QUICK_RUNGS
     assert list(ladder(["M5", "M0"])) == ["M0", "M1", "M3", "M5"]
 
@@ -25,26 +29,29 @@ def test_every_rung_bears_the_name_it_is_listed_under():
 
 def test_the_controls_are_always_there():
     assert set(ladder([])) == set(ALWAYS)
-    for asked in ("M6", "M6cut"):
-        assert {"M6", "M6cut"} <= set(ladder([asked]))
+    for pair in TWINS.items():
+        for asked in pair:
+            assert set(pair) <= set(ladder([asked]))
 
 
 def test_history_rungs_stand_on_the_trial_gain_and_not_on_each_other():
     rungs = ladder(RUNGS)
-    for name in ("M4", "MK", "HMM", "M5", "M6", "M6cut"):
+    for name in ("M4", "MK", "HMM", "M5", *TWINS, *TWINS.values()):
         assert rungs[name].baseline == rungs["M3"]
     assert rungs["M3"].baseline == rungs["M2"]
     assert rungs["M2"].baseline == rungs["M1"]
-    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "MK", "HMM", "M5", "M6"}
+    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "MK", "HMM", "M5", *TWINS}
     assert {name for name, rung in rungs.items() if not rung.is_candidate} == {"HMM"}
 
 
-def test_the_cut_network_differs_from_the_network_by_its_spikes_alone():
-    rungs = ladder(likelihood="bernoulli")
-    differing = {
-        name for name in rungs["M6"].__slots__ if getattr(rungs["M6"], name) != getattr(rungs["M6cut"], name)
-    }
-    assert differing == {"uses_own_spikes"}
+def test_every_cut_network_differs_from_its_network_by_the_spikes_alone():
+    every = ladder(RUNGS, likelihood="bernoulli")
+    for name, cut in TWINS.items():
+        assert type(every[name]) is type(every[cut])
+        names = [entry.name for entry in fields(every[name])]
+        differing = {field for field in names if getattr(every[name], field) != getattr(every[cut], field)}
+        assert differing == {"uses_own_spikes"}
+        assert (every[name].name, every[cut].name) == (name, cut)
 
 
 def test_every_history_rung_has_the_observation_model_of_the_comparison():

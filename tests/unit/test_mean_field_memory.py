@@ -1,6 +1,6 @@
 """Working memory in facilitating synapses: all states, their stability, the bistable window.
 
-Oracle: the equations written out in validation/mongillo_2008 with finite differences, a plain scan of the scalar
+Oracle: the equations written out below with finite differences, a plain scan of the scalar
 equation of a lone item, and the simulator.
 """
 
@@ -18,10 +18,9 @@ from cortexrnn.circuit import Circuit, load_circuit
 from cortexrnn.dynamics import Record, Samples, simulate
 from cortexrnn.errors import OptionError
 from cortexrnn.theory.mean_field import MemoryItems, bistable_window, memory_states
-from cortexrnn.validation.mongillo_2008.run import derivative
 
 N_ITEMS = 5
-# Roots of the largest real part of the Jacobian, by finite differences, in validation/mongillo_2008/expected.toml.
+# Roots of the largest real part of the Jacobian of the equations written out, by finite differences.
 EDGES = (-1.819640456793865, -0.5785347531238094)
 
 
@@ -43,8 +42,22 @@ def window(items):
     return bistable_window(items, (-2.5, 0.2))
 
 
+def derivative(state, background):
+    """Write the equations and their numbers out, apart from the file and the simulator: items, inhibition, u, x."""
+    h, h_inhibitory, u, x = np.split(state, [N_ITEMS, N_ITEMS + 1, 2 * N_ITEMS + 1])
+    rate, rate_inhibitory = (1.5 * np.logaddexp(0.0, current / 1.5) for current in (h, h_inhibitory))
+    return np.concatenate(
+        [
+            (-h + 5.0 * u * x * rate - 0.5 * rate_inhibitory + background) / 0.015,
+            (-h_inhibitory + 0.5 * rate.sum()) / 0.01,
+            (0.2 - u) / 1.5 + 0.2 * (1.0 - u) * rate,
+            (1.0 - x) / 0.2 - u * x * rate,
+        ]
+    )
+
+
 def whole_state(items, states, number):
-    """Lay one found state out as validation/mongillo_2008 has it: items, inhibition, u, x."""
+    """Lay one found state out as the equations have it: items, inhibition, u, x."""
     one = states.isel(state=number)
     h = np.array([float(one["current"])] + [float(one["current_others"])] * (N_ITEMS - 1))
     rate = 1.5 * np.logaddexp(0.0, h / 1.5)

@@ -17,7 +17,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.likelihood import trial_log_likelihood
-from cortexrnn.encoding.rnn import RNN, initial_weights, train_network
+from cortexrnn.encoding.rnn import RNN, initial_weights
 from cortexrnn.encoding.rnn_kernels import Learner, as_network, empty_workspace, train_epoch
 from cortexrnn.encoding.rnn_tiles import cut_pieces, measure_inputs, raw_inputs, to_lanes
 from cortexrnn.errors import DataError, NumericalError, OptionError
@@ -188,7 +188,7 @@ def test_the_baseline_is_kept_where_every_epoch_is_worse():
     trials, baseline = _trials(counts), np.full(counts.shape, np.log(0.1))
     is_validation = np.arange(10) >= 8
     # Silent training trials teach a lower rate, which the busy validation trials refuse.
-    trained = train_network(QUICK, trials, baseline, is_validation)
+    trained = QUICK.train(trials, baseline, is_validation)
     assert not trained.weights.any()
     assert (trained.validation_gain < 0).all()
     start = trial_log_likelihood(trials, baseline)[is_validation].sum()
@@ -300,7 +300,7 @@ def test_training_without_any_finite_gradient_stops_with_the_epoch():
     baseline[0, 5] = np.nan
     trials = _trials(np.ones((6, 40)))
     with pytest.raises(NumericalError, match="no gradient of epoch 1 is finite; expected most of 1"):
-        train_network(QUICK, trials, baseline, np.arange(6) == 5)
+        QUICK.train(trials, baseline, np.arange(6) == 5)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The balanced state at a finite number of inputs.
 
-Oracle: the equations solved by hand for the published pair; Newton's method on the circuit of the validation script of C12;
-integration of the rectified equations.
+Oracle: the equations solved by hand for the published pair; Newton's method on the circuit of the validation script of
+C12; integration of the rectified equations.
 """
 
 from __future__ import annotations

@@ -76,12 +76,12 @@ RUNG_WORDS: dict[str, str] = {
     "M5": "spike history, GLM",
     "M6cut": "network, own spikes cut",
     "M6": "network, own spikes in",
-    "M6 vanilla cut": "vanilla network, own spikes cut",
+    "M6 vanilla cut": "own spikes cut",
     "M6 vanilla": "vanilla network",
-    "M6 LSTM cut": "LSTM, own spikes cut",
+    "M6 LSTM cut": "own spikes cut",
     "M6 LSTM": "LSTM",
-    "M6 Dale cut": "E-I network, own spikes cut",
-    "M6 Dale": "E-I network, plastic synapses",
+    "M6 Dale cut": "own spikes cut",
+    "M6 Dale": "E-I network",
     "history": "history rung, chosen in training",
 }
 

@@ -19,6 +19,9 @@ from cortexrnn.report.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Room for a rung's name, and what a bold letter takes, in points.
+_NAME_PT, _LETTER_PT = 46.0, 5.7
+
 
 def plot_waterfall(ax: Axes, unit_summary: dict[str, Any]) -> Axes:
     """Draw what each rung adds in bits/spike, one row a rung, with a 95 % interval on every step.
@@ -128,7 +131,8 @@ def _name_row(ax: Axes, y: float, row: dict[str, Any], unit_summary: dict[str, A
         ax.annotate(words, (0.0, y), xytext=(-6, 0), ha="right", fontweight=weight, **place)
         return
     ax.annotate(row["rung"], (0.0, y), xytext=(-6, 0), ha="right", fontweight="bold", **place)
-    ax.annotate(RUNG_WORDS[row["rung"]], (0.0, y), xytext=(-46, 0), ha="right", color=style.MUTED, **place)
+    gap_pt = max(_NAME_PT, _LETTER_PT * len(row["rung"]) + 10.0)
+    ax.annotate(RUNG_WORDS[row["rung"]], (0.0, y), xytext=(-gap_pt, 0), ha="right", color=style.MUTED, **place)
 
 
 def _draw_interval(ax: Axes, y: float, low: float, high: float) -> None:

@@ -295,6 +295,42 @@ def plot_branch(ax: Axes, states: xr.Dataset) -> Axes:
     return ax
 
 
+def plot_driven(ax: Axes, curve: xr.Dataset, *, at: tuple[float, float] | None = None) -> Axes:
+    """Draw conditional exponents over the gain, one line an input strength, with the gains at which chaos begins.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    curve : xarray.Dataset
+        From `cortexrnn.theory.mean_field.driven_curve`.
+    at : tuple of float, optional
+        Gain and exponent of a network to mark.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+
+    Raises
+    ------
+    DataError
+        If a variable is missing.
+    """
+    _check(curve, "exponent", "transition")
+    gain = curve["gain"].values
+    ax.axhline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
+    for k, strength in enumerate(curve["input_sd"].values):
+        colour = style.CONDITIONS[k % len(style.CONDITIONS)]
+        ax.plot(gain, curve["exponent"].values[k], color=colour, linewidth=1.5, label=f"{strength:g}")
+        ax.plot(float(curve["transition"][k]), 0.0, "o", color=colour, markersize=4.5, zorder=3)
+    if at is not None:
+        ax.plot(*at, "o", color=style.PSTH_MODEL, markersize=6.0, zorder=4)
+    ax.set(xlim=(gain[0], gain[-1]), xlabel="gain", ylabel="conditional exponent per step")
+    ax.legend(title="input", loc="lower right")
+    return ax
+
+
 def plot_over(ax: Axes, dots: np.ndarray) -> Axes:
     """Lay what was measured over a figure of this module as rings, and widen its axes where they lie outside.
 

@@ -180,38 +180,6 @@ def plot_dynamic_gain(ax: Axes, data: xr.Dataset) -> Axes:
     return ax
 
 
-def plot_driven(ax: Axes, curve: xr.Dataset) -> Axes:
-    """Draw conditional exponents over the gain, one line an input strength, with the gains at which chaos begins.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where to draw.
-    curve : xarray.Dataset
-        From `cortexrnn.theory.mean_field.driven_map.driven_curve`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The same axes.
-
-    Raises
-    ------
-    DataError
-        If a variable is missing.
-    """
-    _check(curve, "exponent", "transition")
-    gain = curve["gain"].values
-    ax.axhline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
-    for k, strength in enumerate(curve["input_sd"].values):
-        colour = style.CONDITIONS[k % len(style.CONDITIONS)]
-        ax.plot(gain, curve["exponent"].values[k], color=colour, linewidth=1.5, label=f"{strength:g}")
-        ax.plot(float(curve["transition"][k]), 0.0, "o", color=colour, markersize=4.5, zorder=3)
-    ax.set(xlim=(gain[0], gain[-1]), xlabel="gain", ylabel="conditional exponent per step")
-    ax.legend(title="input", loc="lower right")
-    return ax
-
-
 def _level_axis(data: xr.Dataset) -> tuple[np.ndarray, str]:
     """Give where levels stand and what they are: the level of the only input that varies, or their number."""
     background = np.atleast_2d(data["background"].transpose("level", ...).values.T).T

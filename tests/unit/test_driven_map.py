@@ -10,7 +10,7 @@ from scipy.stats import norm
 from cortexrnn.cells.activation import Activation
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.report.figure_file import own_axes
-from cortexrnn.report.response import plot_driven
+from cortexrnn.report.mean_field import plot_driven
 from cortexrnn.theory.mean_field import dmft
 from cortexrnn.theory.mean_field.driven_map import driven_curve, driven_map, transition_gain
 from cortexrnn.theory.mean_field.driven_memory import driven_memory
@@ -168,3 +168,9 @@ def test_shapes_and_noise_of_a_memory_are_checked():
         driven_memory(0.5 * np.eye(2), np.ones(2), 5, readout_noise_sd=-1.0)
     with pytest.raises(OptionError, match="max_delay"):
         driven_memory(0.5 * np.eye(2), np.ones(2), -1)
+
+
+def test_a_network_is_marked_on_the_curve_of_its_input():
+    found = driven_map(1.8, 0.4)
+    marked = found.plot().lines[-1]
+    assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (1.8, found.exponent)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,9 @@ from scipy.optimize import brentq
 from cortexrnn._checks import check_positive
 from cortexrnn.errors import OptionError
 from cortexrnn.theory.mean_field.gaussian import mean_square_rate, mean_square_slope
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Beyond, units are signs, and averages over them take ever more points.
 _LARGEST = 1e3
@@ -58,6 +62,25 @@ class DrivenMap:
     def is_chaotic(self) -> bool:
         """Whether trajectories part although they get the same input."""
         return self.exponent > 0.0
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the exponent against the gain under this input, and mark this network.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a figure of its own by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from cortexrnn.report import mean_field
+        from cortexrnn.report.figure_file import own_axes
+
+        curve = driven_curve(np.linspace(0.2, 1.5, 40) * max(self.gain, 1.0), np.array([self.input_sd]))
+        ax = own_axes() if ax is None else ax
+        return mean_field.plot_driven(ax, curve, at=(self.gain, self.exponent))
 
 
 def driven_map(gain: float, input_sd: float) -> DrivenMap:

@@ -12,7 +12,14 @@ from scipy.special import kolmogorov, ndtri
 from scipy.stats import chi2, norm
 
 from cortexrnn.encoding.arrays import UnitTrials
-from cortexrnn.evaluation.rescaling import KS_LIMIT, N_RANDOMISATIONS, detectable_dead_time, ks_distance, rescale
+from cortexrnn.evaluation.rescaling import (
+    KS_LIMIT,
+    N_RANDOMISATIONS,
+    Rescaled,
+    detectable_dead_time,
+    ks_distance,
+    rescale,
+)
 from cortexrnn.report.figure_file import own_axes
 from cortexrnn.report.goodness import plot_goodness
 
@@ -194,7 +201,20 @@ def goodness_of_fit(
     taken relative to the last spike, so that the number of spikes is given and the rest are uniform order
     statistics.
     """
-    rescaled = rescale(trials, log_mu, likelihood=likelihood, seed=seed)
+    return judge_rescaled(rescale(trials, log_mu, likelihood=likelihood, seed=seed))
+
+
+def judge_rescaled(rescaled: Rescaled) -> GoodnessOfFit:
+    """Test rescaled intervals, as `goodness_of_fit` does.
+
+    Parameters
+    ----------
+    rescaled : Rescaled
+
+    Returns
+    -------
+    GoodnessOfFit
+    """
     n_spikes = rescaled.n_spikes
     uniforms = np.sort(rescaled.uniforms, axis=1)
     distances = ks_distance(uniforms)

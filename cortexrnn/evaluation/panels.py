@@ -13,10 +13,11 @@ from cortexrnn.evaluation.work import AGE_WINDOW_S
 
 _BAND = 1.96
 _PSTH_BIN_S = 0.02
+_QUANTILES = np.linspace(0.005, 0.995, 100)
 
 
 def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -> xr.Dataset:
-    """Gather one unit's PSTH, interval histogram, history filter and raster.
+    """Gather one unit's PSTH, interval histogram, history filter, rescaled intervals and raster.
 
     Parameters
     ----------
@@ -56,6 +57,8 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "history_gain_factor": (("unit", "lag"), [np.exp(log_gain)]),
             "history_low": (("unit", "lag"), [np.exp(log_gain - _BAND * error)]),
             "history_high": (("unit", "lag"), [np.exp(log_gain + _BAND * error)]),
+            "rescaled": (("unit", "judged", "quantile"), [[_quantiles(fit.curve) for fit in scores.goodness.values()]]),
+            "rescaled_limit": ("unit", [next((fit.distance.high for fit in scores.goodness.values()), np.nan)]),
             "spike_trial": ("spike", trial),
             "spike_time_s": ("spike", time[position]),
             "trial_condition": ("trial", trials.condition),
@@ -68,6 +71,8 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             # Spikes k bins apart lie k - 1 to k + 1 bins apart: the bar is centred on k.
             "isi": (np.arange(1, n_lags + 1) - 0.5) * trials.bin_s,
             "lag": panel["lag_s"],
+            "judged": list(scores.goodness),
+            "quantile": _QUANTILES,
         },
     )
 
@@ -114,6 +119,13 @@ def score_dataset(
         },
         attrs=attrs,
     ).transpose("rung", "seed", "unit", "trial", ...)
+
+
+def _quantiles(curve: xr.Dataset) -> np.ndarray:
+    """Read a curve of rescaled intervals off at the same quantiles for every unit; NaN without spikes."""
+    if not curve.sizes["point"]:
+        return np.full(_QUANTILES.size, np.nan)
+    return np.interp(_QUANTILES, curve["model"].values, curve["observed"].values)
 
 
 def _scored_stretch(scored: np.ndarray) -> slice:

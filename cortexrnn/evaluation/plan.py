@@ -11,11 +11,14 @@ import numpy as np
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
+from cortexrnn.evaluation.goodness import GoodnessOfFit, judge_rescaled
 from cortexrnn.evaluation.ladder import CONTROL
 from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.rescaling import Clock, join_clocks, run_clock
 from cortexrnn.evaluation.scores import gain_interval
 from cortexrnn.evaluation.work import (
     EXCHANGED,
+    JUDGED,
     SIMULATED,
     TIMESCALE_WINDOWS_S,
     UnitCase,
@@ -59,6 +62,8 @@ class UnitScores:
     leaking : list of str
         Rungs whose prediction moved with its own bin.
     n_leak_probes : int
+    goodness : dict of str to GoodnessOfFit
+        Tests of the PSTH and of the history GLM on the rescaled clock of held-out trials.
     panel : dict of ndarray
         Results of `panel_work`.
     """
@@ -75,6 +80,7 @@ class UnitScores:
     age_spikes: np.ndarray
     leaking: list[str]
     n_leak_probes: int
+    goodness: dict[str, GoodnessOfFit]
     panel: Arrays
 
 
@@ -204,6 +210,7 @@ class UnitPlan:
             age_spikes=sum(r["age_spikes"] for r in found),
             leaking=sorted(set(leaking)),
             n_leak_probes=len(found) * len(plain) + len(trained) * len(self.networks),
+            goodness={name: self._judge(found, name) for name in JUDGED if name in self.plain},
             panel=results[self._key("panel")],
         )
 
@@ -216,6 +223,14 @@ class UnitPlan:
             is_test = self.case.fold == k
             history[is_test] = rows[int(np.nanargmax(row)), is_test]
         return history, rows[names.index("M5")], rows[names.index(CONTROL)]
+
+    def _judge(self, found: list[Arrays], name: str) -> GoodnessOfFit:
+        """Glue the clocks of a rung on all held-out trials and test it."""
+        clocks = [Clock(*(result[f"{name} {field}"] for field in Clock._fields)) for result in found]
+        held_out = [np.flatnonzero(self.case.fold == k) for k in range(self.case.n_folds)]
+        whole = join_clocks(clocks, held_out)
+        bin_s, seed = self.case.trials.bin_s, self.case.seed
+        return judge_rescaled(run_clock(whole, bin_s, likelihood=self.case.likelihood, seed=seed))
 
     def _train(self, seed: int, k: int) -> Arrays:
         """Fit the networks of one seed on all folds but `k`."""

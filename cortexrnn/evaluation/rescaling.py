@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,20 +92,123 @@ def rescale(
     drops, are kept under the Poisson likelihood; the remainder of a trial, which it drops, is carried.
     """
     data = as_unit_trials(trials)
-    is_bernoulli = likelihood_code(likelihood, data.counts) == BERNOULLI
+    return run_clock(wind_clock(data, log_mu, likelihood=likelihood), data.bin_s, likelihood=likelihood, seed=seed)
+
+
+class Clock(NamedTuple):
+    """All that rescaling needs to know of a model over some trials: numbers by spike, not by bin.
+
+    Attributes
+    ----------
+    quiet : ndarray of float64, shape (n_spiking_bins,)
+        Expected counts of the scored bins since the spiking bin before it in its trial, or since the trial's start.
+    mu : ndarray of float64, same shape
+        Expected count of the bin.
+    n_spikes : ndarray of int64, same shape
+        Its spikes.
+    n_with : ndarray of int64, shape (n_trials,)
+        Spiking bins of every trial.
+    rest : ndarray of float64, shape (n_trials,)
+        Expected counts of the scored bins behind the last spiking one.
+    n_scored : ndarray of int64, shape (n_trials,)
+        Scored bins.
+    """
+
+    quiet: np.ndarray
+    mu: np.ndarray
+    n_spikes: np.ndarray
+    n_with: np.ndarray
+    rest: np.ndarray
+    n_scored: np.ndarray
+
+
+def wind_clock(trials: UnitTrials, log_mu: np.ndarray, *, likelihood: str = "poisson") -> Clock:
+    """Take from a model's expectation what its clock needs.
+
+    Parameters
+    ----------
+    trials : UnitTrials
+    log_mu : ndarray, shape (n_trials, n_bins)
+    likelihood : {"poisson", "bernoulli"}
+
+    Returns
+    -------
+    Clock
+
+    Raises
+    ------
+    DataError, OptionError
+        As for `rescale`.
+    """
+    likelihood_code(likelihood, trials.counts)
     log_mu = np.ascontiguousarray(log_mu, dtype=float)
-    if log_mu.shape != data.counts.shape:
-        raise DataError(f"log_mu has shape {log_mu.shape}; expected that of the counts, {data.counts.shape}.")
-    n_wrong = int((~(log_mu[data.scored] < np.inf)).sum())
+    if log_mu.shape != trials.counts.shape:
+        raise DataError(f"log_mu has shape {log_mu.shape}; expected that of the counts, {trials.counts.shape}.")
+    n_wrong = int((~(log_mu[trials.scored] < np.inf)).sum())
     if n_wrong:
         raise DataError(f"log_mu is NaN or infinite in {n_wrong} scored bins.")
-    n_with = int((data.scored & (data.counts > 0)).sum())
-    bins = find_spiking_bins(data.counts, data.scored, log_mu, n_with)
-    n_spikes = int(bins.n_spikes.sum())
+    n_with = (trials.scored & (trials.counts > 0)).sum(axis=1)
+    clock = Clock(
+        *np.empty((2, n_with.sum())),
+        n_spikes=np.empty(n_with.sum(), np.int64),
+        n_with=n_with.astype(np.int64),
+        rest=np.empty(trials.n_trials),
+        n_scored=trials.scored.sum(axis=1).astype(np.int64),
+    )
+    fill_clock(trials.counts, trials.scored, log_mu, clock)
+    return clock
+
+
+def join_clocks(clocks: Sequence[Clock], trials: Sequence[np.ndarray]) -> Clock:
+    """Lay clocks of parts of the trials out in the order of the trials.
+
+    Parameters
+    ----------
+    clocks : sequence of Clock
+    trials : sequence of ndarray of int
+        Numbers of the trials of each; together every number from 0 on once.
+
+    Returns
+    -------
+    Clock
+    """
+    order = np.argsort(np.concatenate(trials), kind="stable")
+    whole = Clock(*(np.concatenate(parts) for parts in zip(*clocks, strict=True)))
+    first = np.concatenate([[0], np.cumsum(whole.n_with)])
+    bins = np.concatenate([np.arange(first[i], first[i + 1]) for i in order]).astype(np.int64)
+    return Clock(*(part[bins] for part in whole[:3]), *(part[order] for part in whole[3:]))
+
+
+def run_clock(clock: Clock, bin_s: float, *, likelihood: str = "poisson", seed: int = 0) -> Rescaled:
+    """Rescale the time between spikes by a clock, the remainder of each trial carried into the next.
+
+    Parameters
+    ----------
+    clock : Clock
+        In the order of the trials.
+    bin_s : float
+    likelihood : {"poisson", "bernoulli"}
+    seed : int
+        Seed of the 20 randomisations.
+
+    Returns
+    -------
+    Rescaled
+    """
+    is_bernoulli = likelihood_code(likelihood) == BERNOULLI
+    glued = clock._replace(quiet=clock.quiet.copy())
+    carry = 0.0
+    first = np.concatenate([[0], np.cumsum(clock.n_with)])
+    for i, rest in enumerate(clock.rest):
+        if clock.n_with[i]:
+            glued.quiet[first[i]] += carry
+            carry = 0.0
+        carry += rest
+    n_spikes = int(clock.n_spikes.sum())
     intervals = np.empty((N_RANDOMISATIONS, n_spikes))
     for k, row in enumerate(intervals):
-        place_spikes(bins, stream(seed, "time rescaling", k).random(n_spikes), is_bernoulli, row)
-    duration_s = int(data.scored.sum()) * data.bin_s
+        place_spikes(glued, stream(seed, "time rescaling", k).random(n_spikes), is_bernoulli, row)
+    duration_s = int(clock.n_scored.sum()) * bin_s
     return Rescaled(intervals=intervals, rate_hz=n_spikes / duration_s if duration_s else math.nan)
 
 
@@ -155,44 +259,25 @@ def detectable_dead_time(n_spikes: int, rate_hz: float) -> dict[str, float]:
     }
 
 
-class SpikingBins(NamedTuple):
-    """What the clock needs to know of every scored bin with spikes, in time order over all trials.
-
-    Attributes
-    ----------
-    quiet : ndarray of float64, shape (n_spiking_bins,)
-        Expected counts of the scored bins since the spiking bin before, both left out.
-    mu : ndarray of float64, same shape
-        Expected count of the bin.
-    n_spikes : ndarray of int64, same shape
-        Its spikes.
-    """
-
-    quiet: np.ndarray
-    mu: np.ndarray
-    n_spikes: np.ndarray
-
-
 @numba.njit(cache=True, nogil=True)
-def find_spiking_bins(counts, scored, log_mu, n_with):
-    """Walk through the scored bins of all trials, end to end; `n_with` of them hold spikes."""
-    bins = SpikingBins(np.empty(n_with), np.empty(n_with), np.empty(n_with, np.int64))
+def fill_clock(counts, scored, log_mu, clock):
+    """Walk through the scored bins of every trial and fill in all but the counts by trial."""
     j = 0
-    quiet = 0.0
     for i in range(counts.shape[0]):
+        quiet = 0.0
         for t in range(counts.shape[1]):
             if not scored[i, t]:
                 continue
             mu = math.exp(log_mu[i, t])
             if counts[i, t] > 0:
-                bins.quiet[j] = quiet
-                bins.mu[j] = mu
-                bins.n_spikes[j] = counts[i, t]
+                clock.quiet[j] = quiet
+                clock.mu[j] = mu
+                clock.n_spikes[j] = counts[i, t]
                 j += 1
                 quiet = 0.0
             else:
                 quiet += mu
-    return bins
+        clock.rest[i] = quiet
 
 
 @numba.njit(cache=True, nogil=True)

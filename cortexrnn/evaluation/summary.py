@@ -78,6 +78,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "more_trials_text": _more_trials_text(answer.verdict, extra),
         "timescale_s": _timescale(scores, mean[CONTROL], n_spikes) if answer.verdict == HISTORY_MATTERS else None,
         "refractory_mass": _refractory_mass(scores),
+        "goodness": {name: fit.to_dict() for name, fit in scores.goodness.items()},
         "isi_violations": int(scores.age_spikes[1 : 1 + _n_refractory(scores)].sum()),
         "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
     }
@@ -105,6 +106,7 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "more_trials_text": "",
         "timescale_s": None,
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
+        "goodness": {},
         "isi_violations": 0,
         "warnings": [sentence],
     }

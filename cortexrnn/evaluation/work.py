@@ -14,10 +14,13 @@ from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
 from cortexrnn.encoding.likelihood import LIKELIHOODS, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.renewal import age_steps, sum_by_step
+from cortexrnn.evaluation.rescaling import wind_clock
 from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.surrogates import exchange_trials
 
 AGE_WINDOW_S = 0.1
+# Rungs that are held against the data on the rescaled clock: what the stimulus says, and what history adds.
+JUDGED = ("M1", "M5")
 TIMESCALE_WINDOWS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 EXCHANGED = "trial exchange"
 SIMULATED = "simulated from M3"
@@ -107,7 +110,9 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         candidates; ``age_expected`` (n_rungs, n_steps) and ``age_spikes`` (n_steps,), expected and
         observed spikes of the test trials by bins since the last spike; ``leaks`` (n_rungs,) bool;
         ``timescale`` (n_windows, n_test), scores of history GLMs of growing windows
-        (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs.
+        (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs; and for
+        each of `JUDGED` among the rungs its clock on the test trials, under ``"M5 quiet"`` and so on
+        (see `cortexrnn.evaluation.rescaling.Clock`).
     """
     train, test = case.trials.take(case.fold != k), case.trials.take(case.fold == k)
     fits = FoldFits(train, test)
@@ -116,9 +121,13 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
     steps = age_steps(test.counts, test.observed, n_lags)
     rows: dict[str, list] = {"log_likelihood": [], "validation": [], "age_expected": [], "leaks": []}
     spikes = np.zeros(n_lags + 2)
-    for rung in rungs.values():
+    clocks: Arrays = {}
+    for name, rung in rungs.items():
         fitted, log_mu = fits.fit(rung)
         log_mu = np.ascontiguousarray(log_mu)
+        if name in JUDGED:
+            clock = wind_clock(test, log_mu, likelihood=case.likelihood)
+            clocks |= {f"{name} {field}": values for field, values in clock._asdict().items()}
         spikes_by_trial, expected = sum_by_step(test.counts, test.scored, log_mu, steps, n_lags + 2)
         spikes = spikes_by_trial.sum(axis=0)
         rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
@@ -127,7 +136,7 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
     if "M5" in rungs:
         rows["timescale"] = [trial_log_likelihood(test, log_mu, likelihood) for log_mu in _by_window(fits, rungs["M5"])]
-    return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes}
+    return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes} | clocks
 
 
 def _by_window(fits: FoldFits, glm: HistoryGLM) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from cortexrnn.report import figures, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
+from cortexrnn.report.goodness import plot_rescaled
 from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
 from cortexrnn.report.waterfall import plot_waterfall
 from cortexrnn.runs.files import atomic_write
@@ -48,6 +49,10 @@ _CAPTIONS: dict[str, str] = {
         "Unit {label}: interspike intervals, data against M1 (dashed) and the history rung (solid); right, "
         "the first 5 ms enlarged."
     ),
+    "goodness": (
+        "Unit {label}: rescaled intervals of held-out trials against what M1 (dashed) and M5 (solid) expect; outside "
+        "the shaded band a model is rejected at 5 %."
+    ),
     "history": (
         "Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
         "1 is no effect."
@@ -70,7 +75,7 @@ class Drawing:
     name : str
         File name without its ending.
     kind : str
-        Which figure it is: "waterfall", "raster", "isi", "history", "population", "refractory", "ladder".
+        Which figure it is: "waterfall", "raster", "isi", "history", "goodness", "population", "refractory", "ladder".
     caption : str
         One or two sentences, plain text.
     svg : str
@@ -169,7 +174,7 @@ def _draw_unit(
 
 
 def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_spikes: int) -> list[Drawing]:
-    """Draw raster with PSTH, ISI histogram with its first 5 ms, and history filter of one unit."""
+    """Draw raster with PSTH, ISI histogram with its first 5 ms, history filter and rescaled intervals of one unit."""
     label = show_label(unit["unit"], 40)
     raster = _new_figure(250.0)
     upper = _axes(raster, left=48.0, bottom=122.0, top=6.0)
@@ -188,11 +193,15 @@ def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_s
         _finish(raster, f"{name}_raster", "raster", label=label, colours=colours),
         _finish(isi, f"{name}_isi", "isi", label=label),
     ]
-    if not panel["history_gain_factor"].notnull().any():
-        return drawings
-    filters = _new_figure(205.0)
-    figures.plot_history_filter(_axes(filters, left=48.0, top=12.0), panel)
-    return [*drawings, _finish(filters, f"{name}_history", "history", label=label)]
+    if panel["history_gain_factor"].notnull().any():
+        filters = _new_figure(205.0)
+        figures.plot_history_filter(_axes(filters, left=48.0, top=12.0), panel)
+        drawings.append(_finish(filters, f"{name}_history", "history", label=label))
+    if "rescaled" in panel and panel["rescaled"].notnull().any():
+        clock = _new_figure(205.0)
+        plot_rescaled(_axes(clock, left=48.0, right=188.0, top=12.0), panel)
+        drawings.append(_finish(clock, f"{name}_goodness", "goodness", label=label))
+    return drawings
 
 
 @contextmanager

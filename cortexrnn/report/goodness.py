@@ -55,6 +55,36 @@ def plot_goodness(ax: Axes, curve: xr.Dataset, *, colour: str = style.HISTORY_MO
     return ax
 
 
+def plot_rescaled(ax: Axes, panel: xr.Dataset) -> Axes:
+    """Draw the rescaled intervals of one unit under the PSTH (dashed) and under the history GLM (solid).
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    panel : xarray.Dataset
+        One unit's `rescaled` over (judged, quantile), and `rescaled_limit`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+    """
+    looks = {"M1": (style.PSTH_MODEL, (0, (4.0, 2.0))), "M5": (style.HISTORY_MODEL, "-")}
+    limit, diagonal = float(panel["rescaled_limit"]), np.array([0.0, 1.0])
+    ax.fill_between(diagonal, diagonal - limit, diagonal + limit, color=style.EQUIVALENCE, linewidth=0.0, zorder=0)
+    ax.plot(diagonal, diagonal, color=style.MUTED, linewidth=0.8, zorder=1)
+    for name in panel["judged"].values:
+        colour, dashes = looks[str(name)]
+        ax.plot(
+            panel["quantile"], panel["rescaled"].sel(judged=name), color=colour, linestyle=dashes, linewidth=1.5,
+            label=str(name), zorder=2,
+        )  # fmt: skip
+    ax.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0), xlabel="quantile expected", ylabel="quantile of intervals")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), borderpad=0.1)
+    return ax
+
+
 def draw_goodness(folder: str | Path, curve: xr.Dataset) -> list[Path]:
     """Draw a goodness of fit into a file.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cortexrnn.evaluation.evidence import UnitEvidence
+from cortexrnn.evaluation.goodness import goodness_of_fit
 from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
 from cortexrnn.evaluation.plan import UnitScores
 from cortexrnn.evaluation.work import EXCHANGED, UnitCase
@@ -29,6 +30,7 @@ def make_scores(make_unit, counts, name="a", observed=None):
         age_spikes=10.0 * np.arange(102.0),
         leaking=[],
         n_leak_probes=0,
+        goodness={name: goodness_of_fit(unit, np.full(counts.shape, mu)) for name, mu in (("M1", -4.0), ("M5", -3.0))},
         panel={
             "filter": np.array([-1.0, 0.0, 0.5]),
             "filter_error": np.array([0.1, 0.2, 0.3]),
@@ -147,3 +149,14 @@ def test_scores_of_all_units_become_one_labelled_array():
     assert scores["condition"].values.tolist() == list("lrlr")
     assert scores["history_choice"].values.tolist() == [["M5", "M4"]] * 2
     assert scores.attrs == {"note": "x"}
+
+
+def test_rescaled_intervals_are_read_off_at_the_same_quantiles(make_unit, counts, panel):
+    """A slower clock has shorter intervals; the limit is that of seven scored spikes."""
+    assert list(panel["judged"].values) == ["M1", "M5"]
+    curve = goodness_of_fit(make_scores(make_unit, counts).case.trials, np.full(counts.shape, -3.0)).curve
+    expected = np.interp(panel["quantile"], curve["model"], curve["observed"])
+    np.testing.assert_array_equal(panel["rescaled"].sel(judged="M5")[0], expected)
+    assert (panel["rescaled"].sel(judged="M1") < panel["rescaled"].sel(judged="M5")).all()
+    # Spikes in scored bins: 12, 20, 35, 33, 12 twice and 55.
+    assert float(panel["rescaled_limit"][0]) == pytest.approx(1.36 / np.sqrt(7.0))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import RNN
+from cortexrnn.evaluation.goodness import goodness_of_fit
 from cortexrnn.evaluation.ladder import ladder
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan
-from cortexrnn.evaluation.work import EXCHANGED, SIMULATED, UnitCase, fold_work
+from cortexrnn.evaluation.work import EXCHANGED, JUDGED, SIMULATED, FoldFits, UnitCase, fold_work
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.spikes.generate import simulate_spikes
 
@@ -77,6 +78,22 @@ def test_keys_depend_on_everything_that_changes_a_number(case):
     assert make_plan(case).fits()[0].key in keys
 
 
+def test_goodness_of_fit_is_that_of_all_held_out_trials_glued(case):
+    """Each fold's clock knows its own trials; together they are the test of the whole held-out prediction."""
+    plan = make_plan(case)
+    fits = run(plan.fits())
+    scores = plan.collect(fits | run(plan.surrogates(fits)))
+    log_mu = np.empty(case.trials.counts.shape)
+    for k in range(3):
+        is_test = case.fold == k
+        fits = FoldFits(case.trials.take(~is_test), case.trials.take(is_test))
+        log_mu[is_test] = fits.fit(ladder([])["M5"])[1]
+    expected = goodness_of_fit(case.trials, log_mu, seed=case.seed)
+    assert set(scores.goodness) == {"M1", "M5"}
+    assert scores.goodness["M5"].to_dict() == expected.to_dict()
+    assert scores.goodness["M1"].to_dict() != expected.to_dict()
+
+
 def test_scores_are_laid_back_onto_their_trials(case):
     plan = make_plan(case)
     fits = run(plan.fits())
@@ -93,6 +110,12 @@ def test_scores_are_laid_back_onto_their_trials(case):
     assert scores.age_spikes.sum() == case.trials.spikes_per_trial.sum()
 
 
+def silent_clock(n_trials):
+    """Give the clock of trials without spikes."""
+    spikes = {"quiet": np.zeros(0), "mu": np.zeros(0), "n_spikes": np.zeros(0, int)}
+    return spikes | {"n_with": np.zeros(n_trials, int), "rest": np.ones(n_trials), "n_scored": np.full(n_trials, 300)}
+
+
 def fake_results(plan, scores_of_fold, validation):
     """Make results of the ladder's folds: scores by rung, validation scores by fold and rung."""
     n_rungs = len(plan.plain)
@@ -106,6 +129,7 @@ def fake_results(plan, scores_of_fold, validation):
             "age_spikes": np.ones(102),
             "leaks": np.zeros(n_rungs, dtype=bool),
             "timescale": np.zeros((8, n_test)),
+            **{f"{name} {field}": values for name in JUDGED for field, values in silent_clock(n_test).items()},
         }
     results[plan._key("panel")] = {}
     for kind in (EXCHANGED, SIMULATED):

@@ -11,7 +11,16 @@ import pytest
 from scipy import stats
 
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.evaluation.rescaling import detectable_dead_time, find_spiking_bins, ks_distance, place_spikes, rescale
+from cortexrnn.evaluation.rescaling import (
+    detectable_dead_time,
+    fill_clock,
+    join_clocks,
+    ks_distance,
+    place_spikes,
+    rescale,
+    run_clock,
+    wind_clock,
+)
 from cortexrnn.numerics.streams import stream
 
 TWIN = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "rescaling_twin.py"))
@@ -150,5 +159,21 @@ def test_what_cannot_be_rescaled_is_refused(make_unit):
 
 
 def test_each_kernel_has_one_specialisation():
-    assert len(find_spiking_bins.signatures) == 1
+    assert len(fill_clock.signatures) == 1
     assert len(place_spikes.signatures) == 1
+
+
+def test_clocks_of_folds_joined_are_the_clock_of_all_trials(make_unit):
+    """Folds that interleave, a silent trial, a gap: glued in the order of the trials, to the bit."""
+    rng = np.random.default_rng(4)
+    counts = (rng.random((9, 120)) < 0.1).astype(int)
+    counts[4] = 0
+    unit = make_unit(counts)
+    unit = unit._replace(scored=unit.scored & (rng.random(counts.shape) < 0.9))
+    log_mu = rng.normal(-2.3, 0.5, counts.shape)
+    fold = np.arange(9) % 3
+    parts = [np.flatnonzero(fold == k) for k in range(3)]
+    clocks = [wind_clock(unit.take(part), log_mu[part]) for part in parts]
+    whole = run_clock(join_clocks(clocks, parts), unit.bin_s, seed=3)
+    np.testing.assert_array_equal(whole.intervals, rescale(unit, log_mu, seed=3).intervals)
+    assert whole.rate_hz == rescale(unit, log_mu, seed=3).rate_hz

@@ -77,6 +77,7 @@ def make_scores(case, plan, level, *, surrogate_gains=(0.0,) * 19, spread=0.02, 
         age_spikes=np.r_[5.0, 1.0, 3.0, np.full(99, 1.0)],
         leaking=[],
         n_leak_probes=20,
+        goodness={},
         panel={},
     )
 

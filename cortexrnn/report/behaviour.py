@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError, OptionError
+from cortexrnn.errors import OptionError
 from cortexrnn.report import style
-from cortexrnn.report.figure_file import draw_file
+from cortexrnn.report.figure_file import check_variables, draw_file
 from cortexrnn.report.formats import show_label
 from cortexrnn.report.style import FONT_MEASURED
 
@@ -47,7 +47,7 @@ def plot_psychometric(ax: Axes, curves: xr.Dataset, *, xlabel: str | None = None
     DataError
         If a variable is missing.
     """
-    _check(curves, ("fraction", "fraction_low", "fraction_high", "fitted"))
+    check_variables(curves, "fraction", "fraction_low", "fraction_high", "fitted")
     ax.axhline(0.5, color=style.RULE, linewidth=0.8, zorder=0)
     if float(curves["level"].min()) < 0.0 < float(curves["level"].max()):
         ax.axvline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
@@ -88,7 +88,7 @@ def plot_chronometric(ax: Axes, curves: xr.Dataset, *, xlabel: str | None = None
     DataError
         If a variable is missing.
     """
-    _check(curves, ("mean_s", "mean_s_low", "mean_s_high", "fitted_s"))
+    check_variables(curves, "mean_s", "mean_s_low", "mean_s_high", "fitted_s")
     levels = curves["level"].values
     for k, (label, colour) in enumerate(_curve_colours(curves).items()):
         one = curves.isel(curve=k)
@@ -138,7 +138,7 @@ def plot_example(axes: Sequence[Axes], examples: xr.Dataset, *, trial: int = 0) 
     OptionError
         If there is no such trial.
     """
-    _check(examples, ("stimulus", "target", "mask"))
+    check_variables(examples, "stimulus", "target", "mask")
     if not 0 <= trial < examples.sizes["trial"]:
         raise OptionError(f"trial={trial!r} is not valid; expected a position from 0 to {examples.sizes['trial'] - 1}.")
     one = examples.isel(trial=trial)
@@ -265,15 +265,6 @@ def _curve_colours(curves: xr.Dataset) -> dict[str, str]:
     """Give every curve a colour of its own."""
     labels = [str(label) for label in curves["curve"].values]
     return {label: style.CONDITIONS[k % len(style.CONDITIONS)] for k, label in enumerate(labels)}
-
-
-def _check(dataset: xr.Dataset, names: Sequence[str]) -> None:
-    """Raise where a variable is missing."""
-    missing = [name for name in names if name not in dataset]
-    if missing:
-        raise DataError(
-            f"there is no variable {missing[0]!r}; there are {', '.join(sorted(map(str, dataset.data_vars)))}."
-        )
 
 
 def _words(column: str) -> str:

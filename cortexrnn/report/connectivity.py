@@ -9,6 +9,7 @@ import xarray as xr
 
 from cortexrnn.errors import DataError
 from cortexrnn.report import style
+from cortexrnn.report.figure_file import check_variables
 from cortexrnn.report.formats import show_label
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def plot_matrix(ax: Axes, found: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    missing = [name for name in ("strength", "q") if name not in found]
-    if missing:
-        raise DataError(f"the connectivity has no {missing[0]!r}.")
+    check_variables(found, "strength", "q")
     strength, q = found["strength"].values, found["q"].values
     n = len(strength)
     largest = float(np.nanpercentile(np.abs(strength), 99)) or 1.0

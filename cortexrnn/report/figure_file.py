@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import xarray as xr
+
+from cortexrnn.errors import DataError
 from cortexrnn.report.style import FIGURE_STYLE
 from cortexrnn.runs.files import atomic_path
 
@@ -23,6 +26,14 @@ def own_axes() -> Axes:
 
     with rc_context(FIGURE_STYLE):
         return Figure(figsize=_AXES_SIZE_IN, dpi=160, layout="constrained").add_subplot()
+
+
+def check_variables(dataset: xr.Dataset, *names: str) -> None:
+    """Raise DataError where a variable that a figure draws is missing."""
+    missing = [name for name in names if name not in dataset]
+    if missing:
+        known = ", ".join(sorted(map(str, dataset.data_vars)))
+        raise DataError(f"there is no variable {missing[0]!r}; there are {known}.")
 
 
 def draw_file(path: Path, size_in: tuple[float, float], plot: Callable[[Figure], object]) -> Path:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
-from cortexrnn.report.figure_file import draw_file
+from cortexrnn.report.figure_file import check_variables, draw_file
 from cortexrnn.report.figures import MAX_VECTOR_SPIKES
 
 if TYPE_CHECKING:
@@ -140,9 +139,7 @@ def plot_rasters(ax: Axes, data: xr.Dataset) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    missing = [name for name in ("observed_trial", "simulated_trial") if name not in data]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, data.data_vars))}.")
+    check_variables(data, "observed_trial", "simulated_trial")
     trials = np.concatenate([data["observed_trial"].values, data["simulated_trial"].values])
     n_shown = min(int(trials.max(initial=0)) + 1, _MAX_RASTER_TRIALS)
     for name, colour, base in (("observed", style.INK, 0), ("simulated", _MODEL, n_shown + 1)):
@@ -197,9 +194,7 @@ def _draw(figure: Figure, data: xr.Dataset) -> None:
 
 def _need(data: xr.Dataset, name: str) -> None:
     """Refuse a dataset without a curve's four variables."""
-    missing = [f"{name}_{part}" for part in ("observed", "simulated", "low", "high") if f"{name}_{part}" not in data]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, data.data_vars))}.")
+    check_variables(data, *(f"{name}_{part}" for part in ("observed", "simulated", "low", "high")))
 
 
 def _band(ax: Axes, x: np.ndarray, data: xr.Dataset, name: str, *, marker: str = "") -> None:

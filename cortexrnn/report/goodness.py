@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
-from cortexrnn.report.figure_file import draw_plot
+from cortexrnn.report.figure_file import check_variables, draw_plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +39,7 @@ def plot_goodness(ax: Axes, curve: xr.Dataset, *, colour: str = style.HISTORY_MO
     DataError
         If a variable is missing.
     """
-    missing = [name for name in ("model", "observed") if name not in curve]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, curve.data_vars))}.")
+    check_variables(curve, "model", "observed")
     if curve.attrs["n_spikes"] == 0:
         return style.write_instead(ax, "no spikes to rescale")
     limit = float(curve.attrs["limit"])

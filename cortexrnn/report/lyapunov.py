@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
-from cortexrnn.report.figure_file import draw_file
+from cortexrnn.report.figure_file import check_variables, draw_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ def plot_exponents(ax: Axes, spectrum: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(spectrum, ("exponent", "error"))
+    check_variables(spectrum, "exponent", "error")
     factor, unit = _unit(spectrum)
     index = spectrum["index"].values
     values, errors = (factor * spectrum[name].values for name in ("exponent", "error"))
@@ -91,7 +90,7 @@ def plot_running(ax: Axes, spectrum: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(spectrum, ("running", "error"))
+    check_variables(spectrum, "running", "error")
     factor, unit = _unit(spectrum)
     time = spectrum["time"].values / (float(spectrum.attrs["tau_s"]) if "tau_s" in spectrum.attrs else 1.0)
     running, errors = factor * spectrum["running"].values, factor * spectrum["error"].values
@@ -129,7 +128,7 @@ def plot_products(ax: Axes, products: xr.Dataset, *, direction: str = "backward"
     DataError
         If a variable is missing.
     """
-    _check(products, ("log_value", "lyapunov"))
+    check_variables(products, "log_value", "lyapunov")
     one = products.sel(direction=direction)
     lag, values = one["lag"].values, one["log_value"].values / _LOG10
     ax.axhline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
@@ -177,7 +176,7 @@ def plot_forget_times(ax: Axes, gates: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(gates, ("tau_s", "tau_low_s", "tau_high_s"))
+    check_variables(gates, "tau_s", "tau_low_s", "tau_high_s")
     dt_s = float(gates.attrs["dt_s"])
     order = np.argsort(gates["tau_s"].values, kind="stable")
     middle, low, high = (gates[name].values[order] / dt_s for name in ("tau_s", "tau_low_s", "tau_high_s"))
@@ -257,12 +256,3 @@ def _summary(spectrum: xr.Dataset, factor: float, unit: str) -> str:
     if np.isfinite(entropy):
         lines.append(f"entropy rate {entropy:.3g} nats {unit}")
     return "\n".join(lines)
-
-
-def _check(dataset: xr.Dataset, names: tuple[str, ...]) -> None:
-    """Raise where a variable is missing."""
-    missing = [name for name in names if name not in dataset]
-    if missing:
-        raise DataError(
-            f"there is no variable {missing[0]!r}; there are {', '.join(sorted(map(str, dataset.data_vars)))}."
-        )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
 from cortexrnn.report.circuits import EXCITATORY, INHIBITORY
+from cortexrnn.report.figure_file import check_variables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def plot_autocovariance(ax: Axes, autocovariance: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(autocovariance, "current", "rate")
+    check_variables(autocovariance, "current", "rate")
     lag = autocovariance["lag"].values
     unit = str(autocovariance["lag"].attrs.get("units", "tau"))
     if not autocovariance["current"].any():
@@ -85,7 +85,7 @@ def plot_kappa(ax: Axes, curve: xr.Dataset, *, at: tuple[float, float] | None = 
     DataError
         If a variable is missing.
     """
-    _check(curve, "kappa", "phase")
+    check_variables(curve, "kappa", "phase")
     overlap, kappa, phase = (curve[name].values for name in ("overlap", "kappa", "phase"))
     is_on = kappa > 0.0
     _with_breaks(ax, overlap, np.zeros_like(overlap), ~is_on, color=style.INK, linewidth=1.6)
@@ -125,7 +125,7 @@ def plot_balance(ax: Axes, curve: xr.Dataset, *, in_degree: float | None = None)
     DataError
         If a variable is missing.
     """
-    _check(curve, "rate", "first_order", "limit")
+    check_variables(curve, "rate", "first_order", "limit")
     k = curve["in_degree"].values
     others = iter(style.CONDITIONS[3:] * 4)
     for name in curve["population"].values:
@@ -181,7 +181,7 @@ def plot_memory(
     DataError
         If a variable is missing.
     """
-    _check(branches, "background", "rate_hz", "growth", "branch")
+    check_variables(branches, "background", "rate_hz", "growth", "branch")
     if window is not None:
         ax.axvspan(*window, color=style.EQUIVALENCE, linewidth=0.0, zorder=0)
         ax.text(
@@ -232,7 +232,7 @@ def plot_phase_plane(
     DataError
         If a variable is missing.
     """
-    _check(lines, "rate")
+    check_variables(lines, "rate")
     for name, colour in _COLOURS.items():
         curve = lines["rate"].sel(of=name).values
         ax.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=1.3, label=f"{name} nullcline")
@@ -276,7 +276,7 @@ def plot_branch(ax: Axes, states: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(states, "rate", "is_inhibition_stabilised")
+    check_variables(states, "rate", "is_inhibition_stabilised")
     drive = states["drive"].values
     for name, colour in _COLOURS.items():
         ax.plot(drive, states["rate"].sel(population=name), color=colour, linewidth=1.6, label=name)
@@ -317,7 +317,7 @@ def plot_driven(ax: Axes, curve: xr.Dataset, *, at: tuple[float, float] | None =
     DataError
         If a variable is missing.
     """
-    _check(curve, "exponent", "transition")
+    check_variables(curve, "exponent", "transition")
     gain = curve["gain"].values
     ax.axhline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
     for k, strength in enumerate(curve["input_sd"].values):
@@ -366,10 +366,3 @@ def _with_breaks(ax: Axes, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, **l
     grown = chosen | np.append(chosen[1:] & False, False) | np.append(False, chosen[:-1])
     if chosen.any():
         ax.plot(np.where(grown, x, np.nan), np.where(grown, y, np.nan), **look)
-
-
-def _check(dataset: xr.Dataset, *names: str) -> None:
-    """Raise where a variable is missing."""
-    missing = [name for name in names if name not in dataset]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, dataset.data_vars))}.")

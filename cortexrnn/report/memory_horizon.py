@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
-from cortexrnn.report.figure_file import draw_file
+from cortexrnn.report.figure_file import check_variables, draw_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +41,7 @@ def plot_horizon(ax: Axes, losses: xr.Dataset, *, horizon: int | None = None) ->
     DataError
         If a variable is missing.
     """
-    missing = [name for name in ("loss", "loss_se", "full_loss") if name not in losses]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, losses.data_vars))}.")
+    check_variables(losses, "loss", "loss_se", "full_loss")
     depth, unit = losses["depth"].values, losses.attrs["unit"]
     full = float(losses["full_loss"])
     ax.axhline(full, color=_NETWORK, linewidth=1.0, linestyle=(0, (4, 2)), label="network, all inputs", zorder=1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cortexrnn.errors import DataError
 from cortexrnn.report import style
+from cortexrnn.report.figure_file import check_variables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def plot_superposition(ax: Axes, data: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(data, "response_a", "response_b", "response_both", "response_none", "linear")
+    check_variables(data, "response_a", "response_b", "response_both", "response_none", "linear")
     names = ("response_a", "response_b", "response_both", "linear")
     a, b, both, linear = ((data[name] - data["response_none"]).mean("unit").values for name in names)
     time_ms = 1e3 * data["time"].values
@@ -77,7 +77,7 @@ def plot_superposition_units(ax: Axes, data: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(data, "response_both", "response_none", "linear", "kind")
+    check_variables(data, "response_both", "response_none", "linear", "kind")
     actual = (data["response_both"] - data["response_none"]).values
     linear = (data["linear"] - data["response_none"]).values
     units = np.arange(actual.shape[1])
@@ -116,7 +116,7 @@ def plot_static_gain(ax: Axes, data: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(data, "static_gain", "is_stable", "is_singular", "background")
+    check_variables(data, "static_gain", "is_stable", "is_singular", "background")
     level, words = _level_axis(data)
     ax.axhline(0.0, color=style.RULE, linewidth=0.8, zorder=0)
     colours = [style.CONDITIONS[k % len(style.CONDITIONS)] for k in range(data.sizes["branch"])]
@@ -155,7 +155,7 @@ def plot_dynamic_gain(ax: Axes, data: xr.Dataset) -> Axes:
     DataError
         If a variable is missing.
     """
-    _check(data, "dynamic_gain", "background")
+    check_variables(data, "dynamic_gain", "background")
     size, frequency = np.abs(data["dynamic_gain"].values), data["frequency"].values
     positive = frequency[frequency > 0.0]
     is_log = positive.size > 1 and positive.max() >= 10.0 * positive.min()
@@ -193,10 +193,3 @@ def _has_neighbour(chosen: np.ndarray) -> np.ndarray:
     """Tell which entries have a chosen one beside them."""
     padded = np.concatenate([[False], chosen, [False]])
     return padded[:-2] | padded[2:]
-
-
-def _check(dataset: xr.Dataset, *names: str) -> None:
-    """Raise where a variable is missing."""
-    missing = [name for name in names if name not in dataset]
-    if missing:
-        raise DataError(f"there is no variable {missing[0]!r}; there are {', '.join(map(str, dataset.data_vars))}.")

@@ -11,6 +11,8 @@ import xarray as xr
 from cortexrnn.errors import DataError
 
 TRIAL_DIMS = ("trial", "time", "unit")
+# What a Trials dataset may hold beside counts and observed.
+CONTEXT_DIMS = {"covariates": ("trial", "time", "covariate"), "neighbours": ("trial", "time", "neighbour")}
 BLOCKS = "blocks"
 
 
@@ -87,6 +89,9 @@ def check_trials(trials: xr.Dataset) -> xr.Dataset:
                 f"trials[{name!r}] has dims {dims}; expected {TRIAL_DIMS}.",
                 hint="Use trials.transpose('trial', 'time', 'unit').",
             )
+    for name, dims in CONTEXT_DIMS.items():
+        if name in trials and trials[name].dims != dims:
+            raise DataError(f"trials[{name!r}] has dims {trials[name].dims}; expected {dims}.")
     if trials["counts"].dtype.kind != "u":
         raise DataError(f"trials['counts'] has dtype {trials['counts'].dtype}; expected an unsigned integer.")
     if trials["observed"].dtype != bool:

@@ -11,6 +11,27 @@ from cortexrnn.errors import OptionError
 from cortexrnn.schema import check_trials, is_stimulus_locked
 
 
+class Neighbours(NamedTuple):
+    """Spikes of a population of which a unit may be one.
+
+    Attributes
+    ----------
+    counts : ndarray of uint16, shape (n_trials, n_bins, n_units)
+        Spikes per bin, 0 where nobody observed; the same array for every unit of the population.
+    own : int
+        Position of the unit itself among them, whose counts are none of a neighbour; -1 if it is not there.
+    """
+
+    counts: np.ndarray
+    own: int
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Positions of all but the unit itself, ascending."""
+        everyone = np.arange(self.counts.shape[2])
+        return everyone[everyone != self.own]
+
+
 class UnitTrials(NamedTuple):
     """Trials of one unit.
 
@@ -30,6 +51,10 @@ class UnitTrials(NamedTuple):
         Bin width in seconds.
     is_locked : bool
         Whether time within the trial has a meaning (False for blocks of a continuous recording).
+    covariates : ndarray of float64, shape (n_trials, n_bins, n_covariates), or None
+        What was measured or done beside the spikes, such as a stimulus; NaN where it is not known.
+    neighbours : Neighbours or None
+        Spikes of units recorded at the same time.
     """
 
     counts: np.ndarray
@@ -39,6 +64,8 @@ class UnitTrials(NamedTuple):
     start_s: np.ndarray
     bin_s: float
     is_locked: bool
+    covariates: np.ndarray | None = None
+    neighbours: Neighbours | None = None
 
     @property
     def n_trials(self) -> int:
@@ -58,6 +85,10 @@ class UnitTrials(NamedTuple):
             scored=np.ascontiguousarray(self.scored[trials]),
             condition=self.condition[trials],
             start_s=self.start_s[trials],
+            covariates=None if self.covariates is None else np.ascontiguousarray(self.covariates[trials]),
+            neighbours=None if self.neighbours is None else self.neighbours._replace(
+                counts=np.ascontiguousarray(self.neighbours.counts[trials])
+            ),
         )
 
 
@@ -67,7 +98,8 @@ def unit_trials(trials: xr.Dataset, unit: int | None = None) -> UnitTrials:
     Parameters
     ----------
     trials : xarray.Dataset
-        Trials dataset with dims (trial, time, unit).
+        Trials dataset with dims (trial, time, unit); its variables ``covariates`` (trial, time, covariate) and
+        ``neighbours`` (trial, time, neighbour), if it has them, go along.
     unit : int, optional
         Position of the unit; may be left out where there is only one.
 
@@ -94,4 +126,13 @@ def unit_trials(trials: xr.Dataset, unit: int | None = None) -> UnitTrials:
         start_s=trials["start_s"].values.astype(float),
         bin_s=float(trials.attrs["bin_s"]),
         is_locked=is_stimulus_locked(trials),
+        covariates=np.ascontiguousarray(trials["covariates"].values, dtype=float) if "covariates" in trials else None,
+        neighbours=_neighbours(trials, unit) if "neighbours" in trials else None,
     )
+
+
+def _neighbours(trials: xr.Dataset, unit: int) -> Neighbours:
+    """Find a unit among those recorded beside it."""
+    found = np.flatnonzero(trials["neighbour"].values == trials["unit"].values[unit])
+    counts = np.ascontiguousarray(trials["neighbours"].values, dtype=np.uint16)
+    return Neighbours(counts, int(found[0]) if found.size else -1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
@@ -114,7 +115,9 @@ class UnitPlan:
         data = case.trials
         self._base = {
             "code": code,
-            "data": array_key(data.counts, data.observed, data.scored, data.condition, data.start_s, case.fold),
+            "data": array_key(
+                data.counts, data.observed, data.scored, data.condition, data.start_s, case.fold, *_context(data)
+            ),
             "bin_s": data.bin_s,
             "is_locked": data.is_locked,
             "unit": case.name,
@@ -276,6 +279,14 @@ class UnitPlan:
     def _cost(self, kind: str) -> float:
         """Guess a duration in seconds from the number of bins."""
         return _MICROSECONDS_A_BIN[kind] * 1e-6 * self.case.trials.counts.size
+
+
+def _context(trials: UnitTrials) -> list[np.ndarray]:
+    """Give what rungs may look at beside the unit's own spikes."""
+    context = [] if trials.covariates is None else [trials.covariates]
+    if trials.neighbours is not None:
+        context += [trials.neighbours.counts, np.array(trials.neighbours.own)]
+    return context
 
 
 def _describe(rung: Rung) -> dict[str, object]:

@@ -14,7 +14,7 @@ import click
 
 from cortexrnn.cli.circuits import analyse, simulate, train
 from cortexrnn.cli.published import validate
-from cortexrnn.cli.recordings import compare, doctor
+from cortexrnn.cli.recordings import compare, doctor, report
 from cortexrnn.errors import (
     EXIT_DATA,
     EXIT_IO,
@@ -40,7 +40,7 @@ def cli() -> None:
     """
 
 
-for _command in (compare, doctor, simulate, train, analyse, validate):
+for _command in (compare, report, doctor, simulate, train, analyse, validate):
     cli.add_command(_command)
 
 

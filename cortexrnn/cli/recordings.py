@@ -1,4 +1,4 @@
-"""Commands on recordings: compare and doctor."""
+"""Commands on recordings: compare, report and doctor."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def _reading_options(command: Any) -> Any:
 @click.option("--likelihood", default="poisson", show_default=True, help="poisson or bernoulli (cloglog).")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Networks a fold.")
 @click.option("--surrogates", type=int, default=19, show_default=True, help="Surrogates of the test.")
+@click.option("--copies", type=int, default=100, show_default=True, help="Free-running copies of a trial; 0 for none.")
 @click.option("--thorough", is_flag=True, help="99 surrogates.")
 @click.option("--rope", type=float, default=0.01, show_default=True, help="Region of equivalence, +- bits/spike.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
@@ -73,6 +74,7 @@ def compare(file: str | None, **given: Any) -> None:
         fold_order=given["fold_order"],
         n_seeds=given["seeds"],
         n_surrogates=99 if given["thorough"] else given["surrogates"],
+        n_copies=given["copies"],
         rope=given["rope"],
         likelihood=given["likelihood"],
     )
@@ -81,6 +83,18 @@ def compare(file: str | None, **given: Any) -> None:
     result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
     page = result.save(folder, shows_progress=run.shows_progress)
     click.echo(json.dumps(result.summary, indent=2, allow_nan=False) if as_json else f"{result}\n\nReport: {page}")
+
+
+@click.command()
+@click.argument("folder")
+def report(folder: str) -> None:
+    """Draw the report page and the figures of a saved comparison again.
+
+    FOLDER is where `cortexrnn compare` wrote its results.
+
+    Example: cortexrnn report session-comparison
+    """
+    click.echo(f"Report: {cx.Comparison.load(folder).draw(folder, shows_progress=sys.stderr.isatty())}")
 
 
 @click.command()

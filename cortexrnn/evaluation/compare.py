@@ -328,6 +328,7 @@ def _describe_settings(models, options: CompareOptions, seed: int, trials: xr.Da
     described = asdict(options)
     described["folds"] = described.pop("n_folds")
     described["surrogates"] = described.pop("n_surrogates")
+    described["copies"] = described.pop("n_copies")
     described["history_windows_s"] = list(described["history_windows_s"])
     if not any(isinstance(rung, NetworkRung) for rung in models.values()):
         del described["n_seeds"]

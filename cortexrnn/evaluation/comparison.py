@@ -11,8 +11,12 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from cortexrnn.errors import DataError, MissingFileError
 from cortexrnn.report import methods_paragraph, screen_summary, units_table, write_report
 from cortexrnn.runs.files import atomic_write, sweep
+
+SCORES = "scores.nc"
+_PANELS, _SUMMARY = "/panels", "/summary"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -79,9 +83,55 @@ class Comparison:
         atomic_write(target / "summary.json", text.encode())
         atomic_write(target / "units.csv", self.units.to_csv(index=False).encode())
         atomic_write(target / "methods.txt", (methods_paragraph(self.summary) + "\n").encode())
+        tree = xr.DataTree.from_dict({"/": self.scores, _PANELS: self.panels, _SUMMARY: xr.Dataset({"json": text})})
         # Made in memory: on a full disk the HDF5 library ends the whole process (2.0, SIGSEGV on closing).
-        atomic_write(target / "scores.nc", bytes(self.scores.to_netcdf(engine="h5netcdf")))
-        page, figures = target / "report.html", target / "figures"
+        atomic_write(target / SCORES, bytes(tree.to_netcdf(engine="h5netcdf")))
+        return self.draw(target, shows_progress=shows_progress)
+
+    def draw(self, folder: str | os.PathLike, *, shows_progress: bool = False) -> Path:
+        """Write the report page and every figure into a folder, as `save` does, and nothing else."""
+        target = Path(folder)
         return write_report(
-            page, self.summary, self.panels, figures_folder=figures, shows_progress=shows_progress
+            target / "report.html",
+            self.summary,
+            self.panels,
+            figures_folder=target / "figures",
+            shows_progress=shows_progress,
         )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Comparison:
+        """Read a saved comparison.
+
+        Parameters
+        ----------
+        path : path
+            The folder that was given to `save`, or its ``scores.nc``.
+
+        Returns
+        -------
+        Comparison
+
+        Raises
+        ------
+        MissingFileError
+            If there is no ``scores.nc``.
+        DataError
+            If that is damaged, or none of a comparison.
+        """
+        file = Path(path)
+        file = file / SCORES if file.is_dir() else file
+        if not file.is_file():
+            raise MissingFileError(f"{file} does not exist.", hint="Give a folder that a comparison was saved in.")
+        try:
+            with xr.open_datatree(file, engine="h5netcdf") as tree:
+                parts = {name: tree[name].to_dataset(inherit=False).load() for name in ("/", _PANELS, _SUMMARY)}
+            summary = json.loads(str(parts[_SUMMARY]["json"].item()))
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{file} cannot be read as a comparison ({type(error).__name__}: {error}).",
+                hint="It is damaged, or another program's: compare again.",
+            ) from error
+        # A coordinate that both have is written once.
+        panels = parts[_PANELS].assign_coords(unit=parts["/"]["unit"])
+        return cls(scores=parts["/"], summary=summary, panels=panels)

@@ -178,16 +178,40 @@ def free_run(
     if not data.scored.any():
         raise DataError(f"none of the {data.n_trials} trials was observed in a scored bin.")
     likelihood_code(likelihood, data.counts)
-    n_dead = _shortest_interval(data) if dead_time_s is None else _whole_bins(dead_time_s, data.bin_s)
+    n_dead = shortest_interval(data) if dead_time_s is None else _whole_bins(dead_time_s, data.bin_s)
     copies = simulate_copies(fitted, data, n_copies=n_copies, likelihood=likelihood, seed=seed)
-    diverges, is_pinned = find_divergent(data, copies, n_dead)
-    profiler = Profiler(data)
-    observed, simulated = profiler.measure(data.counts), [profiler.measure(counts) for counts in copies.counts]
+    return judge_copies(data, copies, fitted.log_mu(data), likelihood=likelihood, n_dead=n_dead)
+
+
+def judge_copies(
+    trials: UnitTrials, copies: Copies, log_mu: np.ndarray, *, likelihood: str = "poisson", n_dead: int = 1
+) -> FreeRun:
+    """Hold copies of trials that are there already against the trials.
+
+    Parameters
+    ----------
+    trials : UnitTrials
+        The recorded trials; some bin is scored.
+    copies : Copies
+        What one model, or several that are alike, made of them.
+    log_mu : ndarray, shape (n_trials, n_bins)
+        What the model predicts on the unit's own spikes.
+    likelihood : {"poisson", "bernoulli"}
+    n_dead : int
+        Shortest possible interval in bins.
+
+    Returns
+    -------
+    FreeRun
+    """
+    diverges, is_pinned = find_divergent(trials, copies, n_dead)
+    profiler = Profiler(trials)
+    observed, simulated = profiler.measure(trials.counts), [profiler.measure(counts) for counts in copies.counts]
     psth_hz = np.array([profile.psth_hz for profile in simulated])
-    table = _statistics(data, observed, simulated, psth_hz)
-    scorer = Scorer(trials=data, likelihood=LIKELIHOODS[likelihood], psth_hz=observed.psth_hz, n_box=profiler.n_box)
+    table = _statistics(trials, observed, simulated, psth_hz)
+    scorer = Scorer(trials=trials, likelihood=LIKELIHOODS[likelihood], psth_hz=observed.psth_hz, n_box=profiler.n_box)
     scores = {
-        TEACHER_FORCED: scorer.teacher_forced(fitted.log_mu(data)),
+        TEACHER_FORCED: scorer.teacher_forced(log_mu),
         FREE_RUNNING: scorer.free_running(copies, psth_hz.mean(axis=0))
         | {name: float(table["simulated"].sel(statistic=name)) for name in ("rate_hz", "refractory_mass")},
     }
@@ -198,12 +222,12 @@ def free_run(
     )
     curves = profiler.curves(observed, simulated)
     return FreeRun(
-        data=xr.merge([table, score.to_dataset(name="score"), curves, _raster(data, copies.counts[0])]),
+        data=xr.merge([table, score.to_dataset(name="score"), curves, _raster(trials, copies.counts[0])]),
         divergence_rate=float(diverges.mean()),
         pinned_rate=float(is_pinned.mean()),
-        dead_time_s=n_dead * data.bin_s,
-        n_copies=n_copies,
-        n_trials=data.n_trials,
+        dead_time_s=n_dead * trials.bin_s,
+        n_copies=copies.counts.shape[0],
+        n_trials=trials.n_trials,
     )
 
 
@@ -265,7 +289,7 @@ def _raster(trials: UnitTrials, copy: np.ndarray) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
-def _shortest_interval(trials: UnitTrials) -> int:
+def shortest_interval(trials: UnitTrials) -> int:
     """Give the shortest interval of the trials in bins, at least one."""
     return max(1, int(stats.find_intervals(trials.counts, trials.scored).n_bins.min(initial=trials.counts.shape[1])))
 

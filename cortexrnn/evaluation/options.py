@@ -8,6 +8,8 @@ from cortexrnn._checks import check_choice, check_count, check_positive
 from cortexrnn.encoding.likelihood import LIKELIHOODS
 from cortexrnn.spikes.folds import FOLD_ORDERS
 
+MIN_COPIES = 40
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
@@ -24,6 +26,9 @@ class CompareOptions:
     n_surrogates : int
         Surrogates of the test; 19 give a smallest p of .05. 0 leaves the test out, and then no verdict
         says that history matters.
+    n_copies : int
+        Copies of every held-out trial that the history GLM and the networks make on their own spikes, at least 40 for
+        a range of 95 %; 0 leaves the free run out.
     rope : float
         Half-width of the region of equivalence in bits per spike.
     likelihood : {"poisson", "bernoulli"}
@@ -36,6 +41,7 @@ class CompareOptions:
     fold_order: str = "contiguous"
     n_seeds: int = 3
     n_surrogates: int = 19
+    n_copies: int = 100
     rope: float = 0.01
     likelihood: str = "poisson"
     history_windows_s: tuple[float, ...] = (0.02, 0.1)
@@ -46,6 +52,7 @@ class CompareOptions:
         check_choice("fold_order", self.fold_order, FOLD_ORDERS)
         check_count("seeds", self.n_seeds)
         check_count("surrogates", self.n_surrogates, at_least=0)
+        check_count("copies", self.n_copies, at_least=MIN_COPIES if self.n_copies else 0)
         check_positive("rope", self.rope)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
         for window_s in self.history_windows_s:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from cortexrnn.evaluation.evidence import UnitEvidence
+from cortexrnn.evaluation.free_run import FreeRun
 from cortexrnn.evaluation.plan import UnitScores
+from cortexrnn.evaluation.spike_profile import CURVES
 from cortexrnn.evaluation.work import AGE_WINDOW_S
 
 _BAND = 1.96
@@ -17,7 +20,7 @@ _QUANTILES = np.linspace(0.005, 0.995, 100)
 
 
 def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -> xr.Dataset:
-    """Gather one unit's PSTH, interval histogram, history filter, rescaled intervals and raster.
+    """Gather one unit's PSTH, interval histogram, history filter, rescaled intervals, free runs and raster.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
     observed_hz = [_boxcar_rate(counts[trials.condition == c], shown[trials.condition == c], width, trials.bin_s)
                    for c in range(conditions.size)]
     time = time_s[stretch]
-    return xr.Dataset(
+    drawn = xr.Dataset(
         {
             "psth_hz": (("unit", "condition", "time"), [observed_hz]),
             "psth_model_hz": (("unit", "condition", "time"), [np.exp(panel["psth_log_mu"][:, stretch]) / trials.bin_s]),
@@ -75,6 +78,22 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "quantile": _QUANTILES,
         },
     )
+    return drawn.merge(_free_curves(scores.free_runs, time_s[0]).expand_dims(unit)) if scores.free_runs else drawn
+
+
+def _free_curves(runs: Mapping[str, FreeRun], first_s: float) -> xr.Dataset:
+    """Lay the curves of every model that ran freely side by side; names as `report.free_run.select_runner` expects.
+
+    Their clock begins with the first bin, at `first_s` from the event.
+    """
+    parts = ("observed", "simulated", "low", "high")
+    own = {"time": "free_time", "lag": "free_lag"}
+    curves = []
+    for run in runs.values():
+        data = run.data[[f"{name}_{part}" for name in CURVES for part in parts]].drop_vars("condition")
+        data = data.assign_coords(time=data["time"] + first_s)
+        curves.append(data.rename(own | {name: f"free_{name}" for name in data.data_vars}))
+    return xr.concat(curves, dim=xr.Variable("runner", list(runs)))
 
 
 def join_panels(panels: list[xr.Dataset]) -> xr.Dataset:

@@ -12,6 +12,8 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
+from cortexrnn.evaluation.copying import COPIED, join_folds
+from cortexrnn.evaluation.free_run import FreeRun, judge_copies, shortest_interval
 from cortexrnn.evaluation.goodness import GoodnessOfFit, judge_rescaled
 from cortexrnn.evaluation.ladder import CONTROL
 from cortexrnn.evaluation.options import CompareOptions
@@ -20,6 +22,7 @@ from cortexrnn.evaluation.scores import gain_interval
 from cortexrnn.evaluation.work import (
     EXCHANGED,
     JUDGED,
+    RUNS_FREELY,
     SIMULATED,
     TIMESCALE_WINDOWS_S,
     UnitCase,
@@ -65,6 +68,9 @@ class UnitScores:
     n_leak_probes : int
     goodness : dict of str to GoodnessOfFit
         Tests of the PSTH and of the history GLM on the rescaled clock of held-out trials.
+    free_runs : dict of str to FreeRun
+        What the history GLM and the networks of the first seed do on their own spikes, each held-out trial copied by
+        models that have not seen it.
     panel : dict of ndarray
         Results of `panel_work`.
     """
@@ -82,6 +88,7 @@ class UnitScores:
     leaking: list[str]
     n_leak_probes: int
     goodness: dict[str, GoodnessOfFit]
+    free_runs: dict[str, FreeRun]
     panel: Arrays
 
 
@@ -123,13 +130,15 @@ class UnitPlan:
             "unit": case.name,
             "seed": case.seed,
             "likelihood": case.likelihood,
+            "n_copies": options.n_copies,
             "models": {name: _describe(rung) for name, rung in (self.plain | self.networks).items()},
         }
 
     def fits(self) -> list[Work]:
         """Give the work of the first stage: folds, figures, networks."""
         folds = range(self.case.n_folds)
-        works = [self._work("fold", functools.partial(fold_work, self.case, self.plain, k), k) for k in folds]
+        n_copies = self.options.n_copies
+        works = [self._work("fold", functools.partial(fold_work, self.case, self.plain, k, n_copies), k) for k in folds]
         works.append(self._work("panel", functools.partial(panel_work, self.case, self.plain, self.glm)))
         if self.networks:
             for seed in range(self.options.n_seeds):
@@ -214,6 +223,7 @@ class UnitPlan:
             leaking=sorted(set(leaking)),
             n_leak_probes=len(found) * len(plain) + len(trained) * len(self.networks),
             goodness={name: self._judge(found, name) for name in JUDGED if name in self.plain},
+            free_runs=self._run_freely(found, trained),
             panel=results[self._key("panel")],
         )
 
@@ -235,10 +245,27 @@ class UnitPlan:
         bin_s, seed = self.case.trials.bin_s, self.case.seed
         return judge_rescaled(run_clock(whole, bin_s, likelihood=self.case.likelihood, seed=seed))
 
+    def _run_freely(self, found: list[Arrays], trained: Mapping[tuple[int, int], Arrays]) -> dict[str, FreeRun]:
+        """Judge the copies of all folds together."""
+        runs, trials = {}, self.case.trials
+        if not self.options.n_copies:
+            return runs
+        held_out = [np.flatnonzero(self.case.fold == k) for k in range(self.case.n_folds)]
+        for name in (name for name in RUNS_FREELY if name in self.reported):
+            results = [trained[0, k] for k in range(self.case.n_folds)] if name in self.networks else found
+            parts = [{field: result[f"{name} {field}"] for field in COPIED} for result in results]
+            copies, log_mu = join_folds(trials, parts, held_out)
+            runs[name] = judge_copies(
+                trials, copies, log_mu, likelihood=self.case.likelihood, n_dead=shortest_interval(trials)
+            )
+        return runs
+
     def _train(self, seed: int, k: int) -> Arrays:
         """Fit the networks of one seed on all folds but `k`."""
         draw = int(stream(self.case.seed, "network", self.case.name, k, seed).integers(2**62))
-        return fold_work(self.case, {name: replace(rung, seed=draw) for name, rung in self.networks.items()}, k)
+        rungs = {name: replace(rung, seed=draw) for name, rung in self.networks.items()}
+        # The networks of one seed run freely: copies of others would tell the same.
+        return fold_work(self.case, rungs, k, self.options.n_copies if seed == 0 else 0)
 
     def _gather(self, results: Mapping[str, Arrays], kind: str, names: list[str]) -> dict[str, np.ndarray]:
         """Lay the folds' held-out scores of every rung back onto the trials."""

@@ -79,6 +79,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "timescale_s": _timescale(scores, mean[CONTROL], n_spikes) if answer.verdict == HISTORY_MATTERS else None,
         "refractory_mass": _refractory_mass(scores),
         "goodness": {name: fit.to_dict() for name, fit in scores.goodness.items()},
+        "free_run": {name: run.to_dict() for name, run in scores.free_runs.items()},
         "isi_violations": int(scores.age_spikes[1 : 1 + _n_refractory(scores)].sum()),
         "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
     }
@@ -107,6 +108,7 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "timescale_s": None,
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
         "goodness": {},
+        "free_run": {},
         "isi_violations": 0,
         "warnings": [sentence],
     }
@@ -146,7 +148,19 @@ def population_summary(units: list[Mapping[str, Any]]) -> dict[str, Any]:
             "ci": interval,
         },
         "sentence": _population_sentence(values, interval),
+        "free_run": _population_free_run(units),
     }
+
+
+def _population_free_run(units: list[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Count the units that every model copied, and those in whose copies some trial ran away."""
+    counts: dict[str, dict[str, int]] = {}
+    for unit in units:
+        for name, run in unit["free_run"].items():
+            entry = counts.setdefault(name, {"n_units": 0, "n_diverging": 0})
+            entry["n_units"] += 1
+            entry["n_diverging"] += run["divergence_rate"] > 0.0
+    return counts
 
 
 def verdict_sentence(counts: Mapping[str, int], n_units: int) -> str:

@@ -38,7 +38,7 @@ def compile_kernels(models: Mapping[str, Rung], options: CompareOptions, *, is_s
     case = UnitCase(name="warm-up", trials=trials, fold=np.arange(8) // 4, seed=0, likelihood=options.likelihood)
     plain = {name: rung for name, rung in models.items() if not isinstance(rung, NetworkRung)}
     with _ticking("compiling kernels (first run only)", is_shown=is_shown):
-        fold_work(case, models, 0)
+        fold_work(case, models, 0, n_copies=min(options.n_copies, 1))
         for kind in (EXCHANGED, SIMULATED):
             surrogate_work(case, plain, kind, 0)
 

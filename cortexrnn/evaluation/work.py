@@ -14,6 +14,8 @@ from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
 from cortexrnn.encoding.likelihood import LIKELIHOODS, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.renewal import age_steps, sum_by_step
+from cortexrnn.evaluation.copying import copy_fold
+from cortexrnn.evaluation.ladder import TWINS
 from cortexrnn.evaluation.rescaling import wind_clock
 from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.surrogates import exchange_trials
@@ -21,6 +23,8 @@ from cortexrnn.spikes.surrogates import exchange_trials
 AGE_WINDOW_S = 0.1
 # Rungs that are held against the data on the rescaled clock: what the stimulus says, and what history adds.
 JUDGED = ("M1", "M5")
+# Rungs that copy the trials on their own spikes.
+RUNS_FREELY = ("M5", *TWINS)
 TIMESCALE_WINDOWS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 EXCHANGED = "trial exchange"
 SIMULATED = "simulated from M3"
@@ -100,8 +104,16 @@ class FoldFits:
         return result
 
 
-def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
+def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int, n_copies: int = 0) -> Arrays:
     """Fit every rung on all folds but `k` and score fold `k`.
+
+    Parameters
+    ----------
+    case : UnitCase
+    rungs : mapping of str to Rung
+    k : int
+    n_copies : int
+        Copies of every held-out trial that each of `RUNS_FREELY` among the rungs makes on its own spikes.
 
     Returns
     -------
@@ -112,7 +124,8 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         ``timescale`` (n_windows, n_test), scores of history GLMs of growing windows
         (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs; and for
         each of `JUDGED` among the rungs its clock on the test trials, under ``"M5 quiet"`` and so on
-        (see `cortexrnn.evaluation.rescaling.Clock`).
+        (see `cortexrnn.evaluation.rescaling.Clock`); with copies also what `copy_fold` gives, under ``"M5 copied"`` and
+        so on.
     """
     train, test = case.trials.take(case.fold != k), case.trials.take(case.fold == k)
     fits = FoldFits(train, test)
@@ -121,13 +134,17 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
     steps = age_steps(test.counts, test.observed, n_lags)
     rows: dict[str, list] = {"log_likelihood": [], "validation": [], "age_expected": [], "leaks": []}
     spikes = np.zeros(n_lags + 2)
-    clocks: Arrays = {}
+    extra: Arrays = {}
     for name, rung in rungs.items():
         fitted, log_mu = fits.fit(rung)
         log_mu = np.ascontiguousarray(log_mu)
         if name in JUDGED:
             clock = wind_clock(test, log_mu, likelihood=case.likelihood)
-            clocks |= {f"{name} {field}": values for field, values in clock._asdict().items()}
+            extra |= {f"{name} {field}": values for field, values in clock._asdict().items()}
+        if name in RUNS_FREELY and n_copies:
+            seed = int(stream(case.seed, "copies", case.name, name, k).integers(2**62))
+            copied = copy_fold(fitted, test, log_mu, n_copies=n_copies, likelihood=case.likelihood, seed=seed)
+            extra |= {f"{name} {field}": values for field, values in copied.items()}
         spikes_by_trial, expected = sum_by_step(test.counts, test.scored, log_mu, steps, n_lags + 2)
         spikes = spikes_by_trial.sum(axis=0)
         rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
@@ -136,7 +153,7 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int) -> Arrays:
         rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
     if "M5" in rungs:
         rows["timescale"] = [trial_log_likelihood(test, log_mu, likelihood) for log_mu in _by_window(fits, rungs["M5"])]
-    return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes} | clocks
+    return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes} | extra
 
 
 def _by_window(fits: FoldFits, glm: HistoryGLM) -> list[np.ndarray]:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from cortexrnn.report import figures, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
+from cortexrnn.report.free_run import plot_free_runs
 from cortexrnn.report.goodness import plot_rescaled
 from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
 from cortexrnn.report.waterfall import plot_waterfall
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # All figures are drawn 400 points wide: one column of a phone, half a page on a desk, one column in print.
 _WIDTH_PT = 400.0
 _NEAR_S = 0.005
+_FREE_ROW_PT = 128.0
 # Spikes drawn as lines on one page, about 25 bytes each; the rasters of a large population are pictures.
 _PAGE_VECTOR_SPIKES = 60_000
 _CAPTIONS: dict[str, str] = {
@@ -53,6 +56,10 @@ _CAPTIONS: dict[str, str] = {
         "Unit {label}: rescaled intervals of held-out trials against what M1 (dashed) and M5 (solid) expect; outside "
         "the shaded band a model is rejected at 5 %."
     ),
+    "free": (
+        "Unit {label} (black, grey) beside 95 % of a model's copies of its held-out trials (blue), made on the model's "
+        "own spikes: intervals, rate after a spike, Fano factor and trial average{first}."
+    ),
     "history": (
         "Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
         "1 is no effect."
@@ -75,7 +82,8 @@ class Drawing:
     name : str
         File name without its ending.
     kind : str
-        Which figure it is: "waterfall", "raster", "isi", "history", "goodness", "population", "refractory", "ladder".
+        Which figure it is: "waterfall", "raster", "isi", "history", "goodness", "free", "population", "refractory",
+        "ladder".
     caption : str
         One or two sentences, plain text.
     svg : str
@@ -201,7 +209,22 @@ def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_s
         clock = _new_figure(205.0)
         plot_rescaled(_axes(clock, left=48.0, right=188.0, top=12.0), panel)
         drawings.append(_finish(clock, f"{name}_goodness", "goodness", label=label))
+    if "runner" in panel.sizes:
+        first = " of the first condition" if panel.sizes.get("condition", 1) > 1 else ""
+        drawings.append(_finish(_free_figure(panel), f"{name}_free_run", "free", label=label, first=first))
     return drawings
+
+
+def _free_figure(panel: xr.Dataset) -> Figure:
+    """Draw the free runs of up to two models side by side."""
+    figure = _new_figure(4 * _FREE_ROW_PT)
+    rows = []
+    for i in range(4):
+        above, below = i * _FREE_ROW_PT + 20.0, (3 - i) * _FREE_ROW_PT + 32.0
+        rows.append([_axes(figure, left=48.0, right=208.0, top=above, bottom=below),
+                     _axes(figure, left=236.0, right=12.0, top=above, bottom=below)])
+    plot_free_runs(np.array(rows), panel)
+    return figure
 
 
 @contextmanager

@@ -21,6 +21,7 @@ _SIZE_IN = (7.2, 6.4)
 _MODEL = style.HISTORY_MODEL
 _MAX_RASTER_TRIALS = 40
 _HEADROOM = 2.5
+_PREFIX = "free_"
 
 
 def plot_intervals(ax: Axes, data: xr.Dataset) -> Axes:
@@ -157,6 +158,61 @@ def plot_rasters(ax: Axes, data: xr.Dataset) -> Axes:
     return ax
 
 
+def select_runner(panel: xr.Dataset, name: str) -> xr.Dataset:
+    """Cut the free run of one model out of a unit's panel.
+
+    Parameters
+    ----------
+    panel : xarray.Dataset
+        One unit's curves as ``free_psth_hz_observed`` and so on over ``runner``, with dimensions ``free_time`` and
+        ``free_lag``.
+    name : str
+        The model.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `plot_intervals` takes it.
+    """
+    run = panel.sel(runner=name)
+    run = run[[variable for variable in run.data_vars if str(variable).startswith(_PREFIX)]]
+    names = [name for name in map(str, run.variables) if name.startswith(_PREFIX)]
+    return run.rename({name: name.removeprefix(_PREFIX) for name in names})
+
+
+def plot_free_runs(axes: np.ndarray, panel: xr.Dataset) -> np.ndarray:
+    """Draw intervals, autocorrelation, Fano factors and PSTH of up to as many models as there are columns.
+
+    Parameters
+    ----------
+    axes : ndarray of matplotlib.axes.Axes, shape (4, n_columns)
+        Where to draw; a row has one scale.
+    panel : xarray.Dataset
+        As `select_runner` takes it.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+        The same axes; columns without a model are switched off.
+    """
+    names = [str(name) for name in panel["runner"].values[: axes.shape[1]]]
+    for row, plot in zip(axes, (plot_intervals, plot_autocorrelation, plot_fano, plot_copied_psth), strict=True):
+        for ax, name in zip(row, names, strict=False):
+            plot(ax, select_runner(panel, name))
+        top = max(ax.get_ylim()[1] for ax in row[: len(names)])
+        for ax in row[: len(names)]:
+            ax.set_ylim(0.0, top)
+        for ax in row[1:]:
+            ax.set_ylabel("")
+        for ax in row[len(names) :]:
+            ax.set_axis_off()
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    for ax, name in zip(axes[0], names, strict=False):
+        ax.set_title(name, loc="left", fontsize=9.5, pad=6.0)
+    return axes
+
+
 def draw_free_run(folder: str | Path, data: xr.Dataset) -> list[Path]:
     """Draw rasters, PSTH, intervals, autocorrelation and Fano factors into a file.
 
@@ -213,6 +269,9 @@ def _limit(ax: Axes, data: xr.Dataset, name: str) -> None:
 
 def _log_ticks(ax: Axes) -> None:
     """Scale the abscissa logarithmically and write its decades as plain numbers."""
+    from matplotlib.ticker import NullLocator
+
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
+    # Every tick is an element of the page.
+    ax.xaxis.set_minor_locator(NullLocator())

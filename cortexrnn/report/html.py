@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cortexrnn.report.drawing import Drawing, draw_population, draw_units, save_
 from cortexrnn.report.style import RUNG_ORDER, RUNG_WORDS, VERDICTS, verdict_style
 from cortexrnn.runs.files import atomic_write
 
-# Up to this many units every section starts open; above, the first one does.
+# Up to this many units every section starts open; above, the first one does, and units are sorted and can be filtered.
 MAX_OPEN_UNITS = 12
 
 
@@ -88,14 +89,18 @@ def fill_template(name: str, **content: Any) -> str:
 def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[list[Drawing]]) -> str:
     """Fill the page's template; every value that is not one of our own figures is escaped."""
     units = summary["units"]
+    sections = [
+        {"unit": unit, "figures": group, "anchor": f"unit-{number}"}
+        for number, (unit, group) in enumerate(zip(units, groups, strict=True))
+    ]
+    is_long = len(units) > MAX_OPEN_UNITS
+    if is_long:
+        sections.sort(key=_by_gain)
     return fill_template(
         "report.html",
         summary=summary,
         counts=_count_verdicts(summary),
-        sections=[
-            {"unit": unit, "figures": group, "anchor": f"unit-{number}"}
-            for number, (unit, group) in enumerate(zip(units, groups, strict=True))
-        ],
+        sections=sections,
         population_figures=population,
         largest=text.unit_to_quote(units),
         alarms=text.alarm_sentences(summary),
@@ -103,11 +108,17 @@ def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[
         rung_words=RUNG_WORDS,
         control=text.control_words(name for unit in units for name in unit.get("rungs") or ()),
         has_truth=any(unit.get("truth") for unit in units),
-        all_open=len(units) <= MAX_OPEN_UNITS,
+        is_long=is_long,
         methods=summary.get("methods") or text.methods_paragraph(summary),
         caution=text.CAUTION,
         verdict_styles=VERDICTS,
     )
+
+
+def _by_gain(section: Mapping[str, Any]) -> float:
+    """Give the key that puts the largest history gain first and a missing one last."""
+    gain = (section["unit"].get("history_gain") or {}).get("value")
+    return math.inf if formats.is_missing(gain) else -gain
 
 
 def _environment() -> Environment:

@@ -482,3 +482,16 @@ def test_the_installed_command_is_this_command_line(place):
     assert done.returncode == 5
     assert done.stderr == "cortexrnn: nowhere.csv: there is no such file. Check the spelling.\n"
     assert done.stdout == ""
+
+
+def test_a_saved_comparison_is_drawn_again(place, invoke):
+    assert invoke("compare", "spikes.csv", *SMALL, "--units", "1", "--copies", "0", "--out", "results").code == 0
+    page = place / "results" / "report.html"
+    first = page.read_bytes()
+    page.unlink()
+    done = invoke("report", "results")
+    assert done.code == 0
+    assert page.read_bytes() == first
+    missing = invoke("report", "nowhere")
+    assert missing.code == 5
+    assert "nowhere does not exist" in missing.err

@@ -15,8 +15,8 @@ import xarray as xr
 
 from cortexrnn.encoding import Constant
 from cortexrnn.encoding.arrays import unit_trials
-from cortexrnn.errors import DataError, DataWarning, OptionError
-from cortexrnn.evaluation import CompareOptions, RunSettings, compare, gain_interval, ladder
+from cortexrnn.errors import DataError, DataWarning, MissingFileError, OptionError
+from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, gain_interval, ladder
 from cortexrnn.evaluation.ladder import QUICK_RUNGS
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.spikes.generate import simulate_spikes
@@ -64,6 +64,60 @@ def test_scores_have_the_promised_dimensions(trials, comparison):
     spikes = trials["counts"].values[:, trials["scored"].values].sum(axis=1).T
     np.testing.assert_array_equal(scores["n_spikes"], spikes)
     assert np.isfinite(scores["log_likelihood"]).all()
+
+
+def test_a_saved_comparison_comes_back_whole(comparison, tmp_path):
+    page = comparison.save(tmp_path)
+    back = Comparison.load(tmp_path)
+    assert back.scores.identical(comparison.scores)
+    assert back.panels.identical(comparison.panels)
+    assert back.summary == comparison.summary
+    assert Comparison.load(tmp_path / "scores.nc").summary == comparison.summary
+    assert back.draw(tmp_path / "again").read_bytes() == page.read_bytes()
+    drawn, again = (sorted(path.name for path in folder.glob("*.svg"))
+                    for folder in (tmp_path / "figures", tmp_path / "again" / "figures"))
+    assert drawn == again
+    assert (tmp_path / "again" / "figures" / drawn[-1]).read_bytes() == (tmp_path / "figures" / drawn[-1]).read_bytes()
+
+
+def test_what_is_no_saved_comparison_is_refused(comparison, tmp_path):
+    with pytest.raises(MissingFileError, match="does not exist"):
+        Comparison.load(tmp_path)
+    file = tmp_path / "scores.nc"
+    comparison.save(tmp_path)
+    whole = file.read_bytes()
+    for damaged in (b"", b"no file of ours", whole[: len(whole) // 2], whole[:3000] + b"x" * 200 + whole[3200:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot be read as a comparison"):
+            Comparison.load(tmp_path)
+    comparison.scores.to_netcdf(file, engine="h5netcdf")
+    with pytest.raises(DataError, match="cannot be read as a comparison"):
+        Comparison.load(tmp_path)
+
+
+def test_the_history_glm_runs_freely_on_held_out_trials(comparison):
+    """Both units have a dead time of 3 ms and no reason to run away."""
+    for position, unit in enumerate(comparison.summary["units"]):
+        run = unit["free_run"]["M5"]
+        assert set(unit["free_run"]) == {"M5"}
+        assert (run["n_copies"], run["n_trials"]) == (100, 20)
+        assert run["divergence_rate"] == 0.0
+        rate = run["statistics"]["rate_hz"]
+        assert rate["low"] < rate["observed"] < rate["high"]
+        assert rate["observed"] == pytest.approx(unit["rate_hz"], rel=1e-12)
+        panel = comparison.panels.isel(unit=position).sel(runner="M5")
+        # Intervals of one and two bins are in the dead time.
+        np.testing.assert_array_equal(panel["free_isi_observed"].values[1:3], 0.0)
+        first_s = comparison.panels["time"].values[0]
+        assert panel["free_time"].values[0] == pytest.approx(first_s, abs=1e-9)
+
+
+def test_without_copies_nothing_runs_freely(trials):
+    quiet = run(trials, options=CompareOptions(n_surrogates=0, n_copies=0))
+    assert all(unit["free_run"] == {} for unit in quiet.summary["units"])
+    assert "runner" not in quiet.panels.sizes
+    with pytest.raises(OptionError, match="copies"):
+        CompareOptions(n_copies=39)
 
 
 def test_every_number_of_the_summary_derives_from_the_scores(comparison):
@@ -290,7 +344,7 @@ COUNT_SPECIALISATIONS = """
 import json, pkgutil, importlib
 import numpy as np
 from numba.core.dispatcher import Dispatcher
-from cortexrnn.evaluation import CompareOptions, RunSettings, compare, ladder
+from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, ladder
 from cortexrnn.spikes.generate import simulate_spikes
 from cortexrnn.spikes.trial_design import TrialDesign
 

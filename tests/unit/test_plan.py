@@ -16,7 +16,7 @@ from cortexrnn.evaluation.work import EXCHANGED, JUDGED, SIMULATED, FoldFits, Un
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.spikes.generate import simulate_spikes
 
-OPTIONS = CompareOptions(n_folds=3, n_surrogates=2, n_seeds=2, history_windows_s=(0.01,))
+OPTIONS = CompareOptions(n_folds=3, n_surrogates=2, n_copies=0, n_seeds=2, history_windows_s=(0.01,))
 NETWORK = {"n_hidden": 2, "max_epochs": 1}
 
 

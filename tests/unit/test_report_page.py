@@ -258,6 +258,28 @@ def test_keyboard_reaches_sections_tables_and_the_methods(browser, page):
     assert reachable == n_nav + n_skip + n_sections + n_rows + n_regions
 
 
+def test_many_units_are_sorted_and_filtered_without_a_script(browser, report_summary, report_panels, tmp_path):
+    """Two copies of the twelve units; the radio buttons are pressed as a reader would."""
+    twice = [*report_summary["units"], *(unit | {"unit": f"{unit['unit']} again"} for unit in report_summary["units"])]
+    report_summary["units"] = twice
+    report_summary["population"].pop("verdicts", None)
+    browser.open(write_report(tmp_path / "report.html", report_summary, report_panels), 1280)
+    shown = "[...document.querySelectorAll('{}')].filter(e => e.checkVisibility()).length"
+    slugs = {"matters": "history matters", "none": "no relevant history", "unclear": "inconclusive"}
+    assert browser.evaluate(shown.format("details")) == 24
+    for slug, verdict in slugs.items():
+        n = sum(unit["verdict"] == verdict for unit in twice)
+        browser.evaluate(f"document.getElementById('show-{slug}').click(), true")
+        assert browser.evaluate(shown.format("details")) == n
+        assert browser.evaluate(shown.format("tbody tr.one")) == n
+    browser.evaluate("document.getElementById('show-all').click(), true")
+    assert browser.evaluate(shown.format("tbody tr.one")) == 24
+    first = browser.evaluate("document.querySelector('details summary .gain').textContent")
+    largest = max(unit["history_gain"]["value"] or -1.0 for unit in twice)
+    assert f"+{largest:.3f}" in first
+    assert browser.complaints() == []
+
+
 def test_hostile_names_run_nothing_in_the_browser(browser, report_summary, report_panels, tmp_path):
     hostile = '"><img src=x onerror=alert(1)><script>alert(1)</script>'
     report_summary["recording"]["name"] = hostile

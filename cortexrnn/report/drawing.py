@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from cortexrnn.report import figures, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
-from cortexrnn.report.free_run import plot_free_runs
+from cortexrnn.report.free_run import plot_curves, select_runner
 from cortexrnn.report.goodness import plot_rescaled
 from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
 from cortexrnn.report.waterfall import plot_waterfall
@@ -57,8 +56,8 @@ _CAPTIONS: dict[str, str] = {
         "the shaded band a model is rejected at 5 %."
     ),
     "free": (
-        "Unit {label} (black, grey) beside 95 % of a model's copies of its held-out trials (blue), made on the model's "
-        "own spikes: intervals, rate after a spike, Fano factor and trial average{first}."
+        "Unit {label} (black, grey) beside {model} running freely: mean and 95 % of its copies of held-out trials "
+        "(blue). Intervals, rate after a spike, Fano factor, trial average{first}."
     ),
     "history": (
         "Unit {label}: by what factor a spike multiplies the rate that follows it, with its 95 % band; "
@@ -210,20 +209,20 @@ def _draw_panel(name: str, unit: dict[str, Any], panel: xr.Dataset, max_vector_s
         plot_rescaled(_axes(clock, left=48.0, right=188.0, top=12.0), panel)
         drawings.append(_finish(clock, f"{name}_goodness", "goodness", label=label))
     if "runner" in panel.sizes:
-        first = " of the first condition" if panel.sizes.get("condition", 1) > 1 else ""
-        drawings.append(_finish(_free_figure(panel), f"{name}_free_run", "free", label=label, first=first))
+        words = {"label": label, "first": " of the first condition" if panel.sizes.get("condition", 1) > 1 else ""}
+        for runner in map(str, panel["runner"].values):
+            figure = _free_figure(select_runner(panel, runner))
+            drawings.append(_finish(figure, f"{name}_free_run_{_slug(runner)}", "free", model=runner, **words))
     return drawings
 
 
-def _free_figure(panel: xr.Dataset) -> Figure:
-    """Draw the free runs of up to two models side by side."""
-    figure = _new_figure(4 * _FREE_ROW_PT)
-    rows = []
-    for i in range(4):
-        above, below = i * _FREE_ROW_PT + 20.0, (3 - i) * _FREE_ROW_PT + 32.0
-        rows.append([_axes(figure, left=48.0, right=208.0, top=above, bottom=below),
-                     _axes(figure, left=236.0, right=12.0, top=above, bottom=below)])
-    plot_free_runs(np.array(rows), panel)
+def _free_figure(run: xr.Dataset) -> Figure:
+    """Draw the free run of one model, two panels by two."""
+    figure = _new_figure(2.0 * _FREE_ROW_PT)
+    above, below = {"top": 12.0, "bottom": _FREE_ROW_PT + 36.0}, {"top": _FREE_ROW_PT + 12.0, "bottom": 36.0}
+    left, right = {"left": 48.0, "right": 210.0}, {"left": 250.0, "right": 12.0}
+    axes = plot_curves([_axes(figure, **row, **column) for row in (above, below) for column in (left, right)], run)
+    axes[-1].set_xlabel("time from event (s)")
     return figure
 
 

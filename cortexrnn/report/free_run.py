@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,36 +180,28 @@ def select_runner(panel: xr.Dataset, name: str) -> xr.Dataset:
     return run.rename({name: name.removeprefix(_PREFIX) for name in names})
 
 
-def plot_free_runs(axes: np.ndarray, panel: xr.Dataset) -> np.ndarray:
-    """Draw intervals, autocorrelation, Fano factors and PSTH of up to as many models as there are columns.
+def plot_curves(axes: Sequence[Axes], data: xr.Dataset) -> Sequence[Axes]:
+    """Draw intervals, autocorrelation, Fano factors and the PSTH of the first condition.
 
     Parameters
     ----------
-    axes : ndarray of matplotlib.axes.Axes, shape (4, n_columns)
-        Where to draw; a row has one scale.
-    panel : xarray.Dataset
-        As `select_runner` takes it.
+    axes : sequence of four matplotlib.axes.Axes
+        Where to draw.
+    data : xarray.Dataset
+        As `plot_intervals` takes it.
 
     Returns
     -------
-    ndarray of matplotlib.axes.Axes
-        The same axes; columns without a model are switched off.
+    sequence of matplotlib.axes.Axes
+        The same axes.
+
+    Raises
+    ------
+    DataError
+        If a variable is missing.
     """
-    names = [str(name) for name in panel["runner"].values[: axes.shape[1]]]
-    for row, plot in zip(axes, (plot_intervals, plot_autocorrelation, plot_fano, plot_copied_psth), strict=True):
-        for ax, name in zip(row, names, strict=False):
-            plot(ax, select_runner(panel, name))
-        top = max(ax.get_ylim()[1] for ax in row[: len(names)])
-        for ax in row[: len(names)]:
-            ax.set_ylim(0.0, top)
-        for ax in row[1:]:
-            ax.set_ylabel("")
-        for ax in row[len(names) :]:
-            ax.set_axis_off()
-    for ax in axes[-1]:
-        ax.set_xlabel("time (s)")
-    for ax, name in zip(axes[0], names, strict=False):
-        ax.set_title(name, loc="left", fontsize=9.5, pad=6.0)
+    for ax, plot in zip(axes, (plot_intervals, plot_autocorrelation, plot_fano, plot_copied_psth), strict=True):
+        plot(ax, data)
     return axes
 
 
@@ -240,12 +232,9 @@ def draw_free_run(folder: str | Path, data: xr.Dataset) -> list[Path]:
 
 def _draw(figure: Figure, data: xr.Dataset) -> None:
     """Lay out all five figures."""
-    panels: list[list[Callable]] = [[plot_intervals, plot_autocorrelation], [plot_fano, plot_copied_psth]]
     grid = figure.add_gridspec(3, 2)
     plot_rasters(figure.add_subplot(grid[0, :]), data)
-    for i, row in enumerate(panels):
-        for j, plot in enumerate(row):
-            plot(figure.add_subplot(grid[i + 1, j]), data)
+    plot_curves([figure.add_subplot(grid[1 + k // 2, k % 2]) for k in range(4)], data)
 
 
 def _need(data: xr.Dataset, name: str) -> None:

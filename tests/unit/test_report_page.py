@@ -101,7 +101,7 @@ class Chromium:
 
     def evaluate(self, expression):
         """Give the value of an expression in the page."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"]["value"]
 
@@ -278,6 +278,18 @@ def test_many_units_are_sorted_and_filtered_without_a_script(browser, report_sum
     largest = max(unit["history_gain"]["value"] or -1.0 for unit in twice)
     assert f"+{largest:.3f}" in first
     assert browser.complaints() == []
+    # Figures are images, which are looked into as they come into view: an SVG that is no image has no size.
+    sizes = browser.evaluate("""
+      (async () => {
+        document.querySelectorAll('details').forEach(details => { details.open = true; });
+        const images = [...document.images];
+        images.forEach(image => { image.loading = 'eager'; });
+        await Promise.all(images.map(image => image.decode()));
+        return images.map(image => [image.naturalWidth, image.getBoundingClientRect().width]);
+      })()
+    """)
+    assert len(sizes) == 2 * 11 + 11 * 3
+    assert all(width > 300 for size in sizes for width in size)
 
 
 def test_hostile_names_run_nothing_in_the_browser(browser, report_summary, report_panels, tmp_path):

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,23 @@ def _reading_options(command: Any) -> Any:
 @click.option("--bin", "bin_s", type=float, default=1e-3, show_default=True, metavar="S", help="Bin width in seconds.")
 @click.option("--history", "history_s", type=float, default=0.5, show_default=True, metavar="S", help="Burn-in, s.")
 @click.option("--condition", metavar="COLUMN", help="Trial column whose values have a PSTH each.")
+@click.option("--signal", multiple=True, metavar="FILE[:NAME,..]", help="Sampled stimulus: a table with time_s.")
+@click.option("--timing", multiple=True, metavar="COLUMN", help="Event of a trial that acts on the rate.")
+@click.option("--boxcar", nargs=2, multiple=True, metavar="START STOP", help="Two columns between which it acts.")
+@click.option("--trial-value", multiple=True, metavar="COLUMN", help="Value of a trial that acts on the rate.")
+@click.option("--lags", nargs=2, type=float, default=(0.0, 0.3), show_default=True, help="Of stimulus filters, s.")
 @click.option("--units", multiple=True, metavar="ID", help="Units to use; repeat or separate by commas.")
 @click.option("--quick", is_flag=True, help="Leave the networks out: seconds instead of minutes.")
 @click.option("--rungs", multiple=True, metavar="RUNG", help=_RUNG_HELP)
 @click.option("--folds", type=int, default=5, show_default=True, help="Cross-validation folds.")
 @click.option("--fold-order", default="contiguous", show_default=True, help="contiguous or random.")
-@click.option("--likelihood", default="poisson", show_default=True, help="poisson or bernoulli (cloglog).")
+@click.option("--likelihood", default="poisson", show_default=True, help="poisson, bernoulli or negative binomial.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Networks a fold.")
 @click.option("--surrogates", type=int, default=19, show_default=True, help="Surrogates of the test.")
 @click.option("--copies", type=int, default=100, show_default=True, help="Free-running copies of a trial; 0 for none.")
+@click.option("--bin-sweep", is_flag=True, help="Also: bins of 0.5 to 20 ms.")
+@click.option("--data-budget", is_flag=True, help="Also: every rung's score against the number of training trials.")
+@click.option("--like", is_flag=True, help="Also: the verdicts on simulations like the data, where the truth is known.")
 @click.option("--thorough", is_flag=True, help="99 surrogates.")
 @click.option("--rope", type=float, default=0.01, show_default=True, help="Region of equivalence, +- bits/spike.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
@@ -67,8 +76,6 @@ def compare(file: str | None, **given: Any) -> None:
     reading, alignment = _split(given, file)
     recording = _read(file, reading)
     folder = Path(given["out"] or f"{_stem(file, given['select'])}-comparison")
-    names = _rungs(given["rungs"], is_quick=given["quick"])
-    models = cx.ladder(names, likelihood=given["likelihood"]) if names else cx.ladder(likelihood=given["likelihood"])
     options = cx.CompareOptions(
         n_folds=given["folds"],
         fold_order=given["fold_order"],
@@ -78,11 +85,50 @@ def compare(file: str | None, **given: Any) -> None:
         rope=given["rope"],
         likelihood=given["likelihood"],
     )
+    models = _models(given, options, has_covariates="covariates" in alignment)
     run = cx.RunSettings(workers=given["workers"], folder=folder, shows_progress=sys.stderr.isatty())
     result = cx.compare(recording, models=models, seed=given["seed"], options=options, run=run, **alignment)
+    extras = _ask_beside(given, recording, models, {"seed": given["seed"], "options": options, "run": run} | alignment)
+    if extras:
+        result = replace(result, extras=extras)
     result.summary["settings"]["command"] = shlex.join(["cortexrnn", *sys.argv[1:]])
     page = result.save(folder, shows_progress=run.shows_progress)
     click.echo(json.dumps(result.summary, indent=2, allow_nan=False) if as_json else f"{result}\n\nReport: {page}")
+
+
+def _models(given: dict[str, Any], options: cx.CompareOptions, *, has_covariates: bool) -> dict[str, Any]:
+    """Give the rungs that were asked for, on stimulus filters where there are covariates."""
+    names = _rungs(given["rungs"], is_quick=given["quick"])
+    stimulus = cx.Stimulus(lags_s=given["lags"]) if has_covariates else None
+    if names is None:
+        return cx.ladder(likelihood=options.likelihood, stimulus=stimulus)
+    return cx.ladder(names, likelihood=options.likelihood, stimulus=stimulus)
+
+
+def _covariates(given: dict[str, Any]) -> dict[str, Any]:
+    """Read the covariates that were given, by name: of a column, of an event, of both events of a boxcar."""
+    found: dict[str, Any] = {}
+    for text in given["signal"]:
+        path, _, names = text.partition(":")
+        for name, signal in cx.read_signals(path, names=names.split(",") if names else None).items():
+            found[name if name not in found else f"{Path(path).stem} {name}"] = signal
+    found |= {column: cx.Timing(column=column) for column in given["timing"]}
+    found |= {f"{start}-{stop}": cx.Boxcar(start=start, stop=stop) for start, stop in given["boxcar"]}
+    return found | {column: cx.TrialValue(column=column) for column in given["trial_value"]}
+
+
+def _ask_beside(
+    given: dict[str, Any], recording: cx.Recording, models: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Compute what was asked beside the comparison, by the names under which it is kept."""
+    extras = {}
+    if given["bin_sweep"]:
+        extras["bin_sweep"] = cx.bin_sweep(recording, **{k: v for k, v in settings.items() if k != "bin_s"})
+    if given["data_budget"]:
+        extras["data_budget"] = cx.data_budget(recording, models=models, **settings)
+    if given["like"]:
+        extras["likeness"] = cx.compare_like(recording, **settings)
+    return extras
 
 
 @click.command()
@@ -121,6 +167,9 @@ def _split(given: dict[str, Any], file: str | None) -> tuple[dict[str, Any], dic
             alignment[name] = given[name]
     if given["units"]:
         alignment["units"] = several(given["units"])
+    covariates = _covariates(given)
+    if covariates:
+        alignment["covariates"] = covariates
     if file is None and "event" not in alignment and "window_s" not in alignment:
         alignment |= {"event": "stimulus_on", "window_s": (-0.2, 1.0)}
         alignment.setdefault("condition", "condition")
@@ -142,7 +191,7 @@ def _read(file: str | None, reading: dict[str, Any]) -> cx.Recording:
 def _rungs(values: tuple[str, ...], *, is_quick: bool) -> list[str] | None:
     """Give the names of the rungs; None for the whole ladder."""
     names = several(values)
-    networks = [name for name in names if name.startswith("M6")]
+    networks = [name for name in names if name.startswith(("M6", "M7"))]
     if is_quick and networks:
         raise OptionError(f"--quick leaves the networks out, and --rungs asks for {', '.join(networks)}.")
     return names or (["M0", "M1", "M2", "M3", "M4", "M5"] if is_quick else None)

@@ -55,6 +55,8 @@ class UnitTrials(NamedTuple):
         What was measured or done beside the spikes, such as a stimulus; NaN where it is not known.
     neighbours : Neighbours or None
         Spikes of units recorded at the same time.
+    covariate_names : tuple of str
+        Names of the covariates; may be empty.
     """
 
     counts: np.ndarray
@@ -66,6 +68,7 @@ class UnitTrials(NamedTuple):
     is_locked: bool
     covariates: np.ndarray | None = None
     neighbours: Neighbours | None = None
+    covariate_names: tuple[str, ...] = ()
 
     @property
     def n_trials(self) -> int:
@@ -128,6 +131,7 @@ def unit_trials(trials: xr.Dataset, unit: int | None = None) -> UnitTrials:
         is_locked=is_stimulus_locked(trials),
         covariates=np.ascontiguousarray(trials["covariates"].values, dtype=float) if "covariates" in trials else None,
         neighbours=_neighbours(trials, unit) if "neighbours" in trials else None,
+        covariate_names=tuple(map(str, trials["covariate"].values)) if "covariate" in trials.coords else (),
     )
 
 

@@ -15,6 +15,7 @@ from cortexrnn.encoding.coupling import CoupledGLM, FittedCoupling, Population
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.model import Rung, fit_below
 from cortexrnn.errors import DataError, OptionError
+from cortexrnn.numerics.multiple_tests import false_discovery
 from cortexrnn.schema import check_trials
 
 if TYPE_CHECKING:
@@ -202,30 +203,6 @@ def take_population(trials: xr.Dataset, spec: CoupledGLM, baseline: Rung) -> Pop
     used = units[0].scored & observed & _has_history(observed, n_history)
     counts = np.stack([np.where(observed, unit.counts, 0) for unit in units], axis=2)
     return Population(counts=counts, used=used, log_mu=np.stack(log_mu, axis=2), bin_s=bin_s)
-
-
-def false_discovery(p: np.ndarray) -> np.ndarray:
-    """Give the smallest false discovery rate at which every test would be called (Benjamini and Hochberg 1995).
-
-    Parameters
-    ----------
-    p : ndarray
-        NaN for what is no test.
-
-    Returns
-    -------
-    ndarray
-        In the same shape.
-    """
-    known = ~np.isnan(p)
-    values = p[known]
-    order = np.argsort(values)
-    scaled = values[order] * values.size / np.arange(1, values.size + 1)
-    q = np.empty(values.size)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    out = np.full(p.shape, np.nan)
-    out[known] = q
-    return out
 
 
 def _has_history(observed: np.ndarray, n_history: int) -> np.ndarray:

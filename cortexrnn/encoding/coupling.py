@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -98,7 +99,8 @@ class CoupledGLM:
         """
         problem = _Problem(self, _checked(population))
         with threadpool_limits(1), ThreadPoolExecutor(self.n_threads) as pool:
-            point, gain = _climb(problem, self.tolerance_nats, pool)
+            start = np.zeros((problem.n_units, problem.size))
+            point, gain = climb(lambda point: problem.evaluate(point, pool), start, self.tolerance_nats)
         weights = problem.weights(point)
         return FittedCoupling(spec=self, problem=problem, **weights._asdict(), left_nats=gain)
 
@@ -299,10 +301,33 @@ class _Part:
         return value, by_filters, by_own, eta.sum(axis=0)
 
 
-def _climb(problem: _Problem, tolerance_nats: float, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
-    """Climb with limited-memory BFGS, every unit with steps of its own; give the end and what is left, in nats."""
-    point = np.zeros((problem.n_units, problem.size))
-    value, gradient = problem.evaluate(point, pool)
+def climb(
+    evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], start: np.ndarray, tolerance_nats: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Climb concave functions side by side with limited-memory BFGS, each with steps of its own.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Gives the values, shape (n_functions,), and their gradients at a point.
+    start : ndarray, shape (n_functions, size)
+        In coordinates of about the same curvature.
+    tolerance_nats : float
+        The climb stops when none expects more from one more step.
+
+    Returns
+    -------
+    point : ndarray, shape (n_functions, size)
+    left_nats : ndarray, shape (n_functions,)
+        What one more step would have been expected to gain.
+
+    Raises
+    ------
+    NumericalError
+        If the climb does not arrive.
+    """
+    point = start
+    value, gradient = evaluate(point)
     if not np.isfinite(value).all():
         raise NumericalError("the log-likelihood is not finite at the start of the fit.")
     memory: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -316,7 +341,7 @@ def _climb(problem: _Problem, tolerance_nats: float, pool: ThreadPoolExecutor) -
         length = np.where(is_moving, 1.0, 0.0)
         for _ in range(_MOST_HALVINGS):
             there = point + length[:, None] * step
-            new_value, new_gradient = problem.evaluate(there, pool)
+            new_value, new_gradient = evaluate(there)
             is_short = ~(new_value >= value + _ARMIJO * length * slope - 1e-10 * np.abs(value)) & is_moving
             if not is_short.any():
                 break

@@ -6,6 +6,7 @@ contiguous block of memory: the cost goes with the number of spikes, not of bins
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -135,3 +136,44 @@ def lay_features(spikes, basis, own_basis, target, first_bin, features):
             for lag in range(min(n_lags, left)):
                 for k in range(n_functions):
                     features[start + lag, column + k] += c * basis[k, lag]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def unit_terms(counts, use, eta, is_bernoulli, residual, curvature):
+    """Give the log-likelihood of one unit's bins without log y!, and its derivatives with respect to `eta`.
+
+    Parameters
+    ----------
+    counts : ndarray of uint16, shape (n_bins,)
+    use : ndarray of bool, shape (n_bins,)
+        Bins that count; derivatives are 0 in others.
+    eta : ndarray of float64, shape (n_bins,)
+        Log of the expected count, or of the integrated intensity.
+    is_bernoulli : bool
+        One spike at most with p = 1 - exp(-mu), else Poisson.
+    residual, curvature : ndarray of float64, shape (n_bins,)
+        Filled with the first and the negative second derivative.
+
+    Returns
+    -------
+    float
+    """
+    total = 0.0
+    for t in range(eta.size):
+        if not use[t]:
+            residual[t] = curvature[t] = 0.0
+            continue
+        mu = exp64(eta[t])
+        y = float(counts[t])
+        if is_bernoulli and y > 0.0:
+            slope = mu / math.expm1(mu) if mu > 1e-12 else 1.0
+            total += math.log(-math.expm1(-max(mu, 1e-300)))
+            residual[t] = slope
+            curvature[t] = slope * max(mu + slope - 1.0, 0.0)
+        else:
+            total -= mu
+            if y > 0.0:
+                total += y * eta[t]
+            residual[t] = y - mu
+            curvature[t] = mu
+    return total

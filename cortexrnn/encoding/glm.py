@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from cortexrnn._checks import check_choice
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.basis import history_basis
 from cortexrnn.encoding.constant import mean_count
@@ -17,12 +18,16 @@ from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_ef
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
-from cortexrnn.encoding.stepping import FilterStepper
+from cortexrnn.encoding.remedies import LINKS, N_LEVELS, BoundedStepper, bound_levels, mildest
+from cortexrnn.encoding.stepping import FilterStepper, Stepper
 from cortexrnn.errors import NumericalWarning
 from cortexrnn.spikes.folds import validation_split
 
 _INTERCEPT_PRECISION = 1e-6
 _CHOICE_NATS = 1e-2
+# Precisions of the penalty of excitation, per lag: from one that many recordings do not feel to one that few resist.
+_EXCITATION_PRECISIONS = (1.0, 1e4)
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +48,18 @@ class HistoryGLM(Rung):
         Observation model that is maximised.
     tolerance_nats : float
         Newton's method stops when one more step would gain less than this.
+    link : {"log", "bounded"}
+        A remedy for run-away generation. The log link has no bound but that of the largest effect of history met in
+        training. The bounded one also stops at the highest rate with which copies of the training trials do not run
+        away (`cortexrnn.encoding.remedies`), and weights are fitted under that bound; a rung that is stable gets
+        none. It costs score where the unit fires faster than the bound, and some ten times the time of a fit, most of
+        it for the copies. Under a bound the likelihood is no longer concave: the weights are those of a summit near
+        the one without.
+    is_stabilised : bool
+        Another remedy: the filter's positive values are penalised, ``1/2 p sum h^2`` over the lags at which it is
+        positive without penalty, with the smallest p under which copies of the training trials do not run away. It
+        costs score because after-effects that are there are made smaller, and as much time as a bounded link. With
+        both remedies each is strengthened along with the other.
     """
 
     name: ClassVar[str] = "M5"
@@ -53,6 +70,12 @@ class HistoryGLM(Rung):
     ridges: tuple[float, ...] = (0.3, 3.0, 30.0, 300.0)
     likelihood: str = "poisson"
     tolerance_nats: float = 1e-6
+    link: str = "log"
+    is_stabilised: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the link."""
+        check_choice("link", self.link, LINKS)
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedHistoryGLM:
         """Choose the ridge on the validation trials, then fit to all training trials."""
@@ -93,7 +116,7 @@ class HistoryGLM(Rung):
     def _finish(
         self, problem: _Problem, below: Fitted | None, start: np.ndarray, ridge: float, score: float
     ) -> FittedHistoryGLM:
-        """Climb from `start` to the optimum of all training trials."""
+        """Climb from `start` to the optimum of all training trials, and apply the remedies."""
         trials = problem.trials
         everyone = np.ones(trials.n_trials, bool)
         optimum = problem.maximise(everyone, start, ridge, self.tolerance_nats)
@@ -105,7 +128,7 @@ class HistoryGLM(Rung):
                 stacklevel=2,
             )
         effect = problem.effect(optimum.weights, everyone)
-        return FittedHistoryGLM(
+        plain = FittedHistoryGLM(
             below=below,
             history_s=self.history_s,
             bin_s=trials.bin_s,
@@ -118,6 +141,39 @@ class HistoryGLM(Rung):
             validation_log_likelihood=score,
             is_converged=optimum.is_converged,
         )
+        if self.link == "log" and not self.is_stabilised:
+            return plain
+        bounds = np.full(N_LEVELS + 1, np.inf)
+        if self.link == "bounded" and trials.scored.any():
+            bounds = bound_levels(trials, problem.log_mu + effect)
+        return mildest(lambda level: self._remedied(problem, plain, level, bounds[level]), trials, self.likelihood)
+
+    def _remedied(
+        self, problem: _Problem, plain: FittedHistoryGLM, level: int, log_bound: float
+    ) -> FittedHistoryGLM:
+        """Fit again with the remedies at a level; the validation score is that of a fit without those trials."""
+        if level == 0:
+            return plain
+        excitation = _excitation(plain.filter()[1], plain.basis, level) if self.is_stabilised else None
+        remedy = _Remedy(plain.ridge, log_bound, excitation)
+        everyone = np.ones(problem.trials.n_trials, bool)
+        optimum = problem.climb(everyone, plain.weights, remedy, self.tolerance_nats)
+        score = plain.validation_log_likelihood
+        if not np.isnan(score):
+            is_validation = validation_split(problem.trials.condition)
+            weights = problem.climb(~is_validation, optimum.weights, remedy, _CHOICE_NATS).weights
+            score = problem.log_likelihood(weights, is_validation, log_bound)
+        changed = {
+            "weights": optimum.weights,
+            "covariance": optimum.covariance,
+            "ceiling": float(problem.effect(optimum.weights, everyone)[problem.trials.scored].max()),
+            "validation_log_likelihood": score,
+            "is_converged": optimum.is_converged,
+        }
+        if np.isinf(log_bound):
+            return replace(plain, **changed)
+        values = {each.name: getattr(plain, each.name) for each in fields(plain)}
+        return BoundedHistoryGLM(**(values | changed), log_bound=log_bound)
 
     def _choose(self, problem: _Problem, is_validation: np.ndarray) -> tuple[np.ndarray, float, float]:
         """Give weights, ridge and validation score of the best ridge.
@@ -193,6 +249,44 @@ class FittedHistoryGLM(Fitted):
         return lag_s, self.weights[1:] @ self.basis, error
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BoundedHistoryGLM(FittedHistoryGLM):
+    """A history GLM with a bounded link.
+
+    Attributes
+    ----------
+    log_bound : float
+        Largest log mu. Further fields as in `FittedHistoryGLM`.
+    """
+
+    log_bound: float
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add intercept and history effect, up to the bound."""
+        return np.minimum(FittedHistoryGLM.extend(self, trials, log_mu), self.log_bound)
+
+    def stepper(self, trials: UnitTrials) -> Stepper:
+        """Give the after-effects one bin at a time, up to the bound."""
+        return BoundedStepper(FittedHistoryGLM.stepper(self, trials), self.log_bound)
+
+
+class _Remedy(NamedTuple):
+    """What a fit is held back by: ridge, largest log mu, and a further precision matrix of the weights."""
+
+    ridge: float
+    log_bound: float
+    excitation: np.ndarray | None
+
+
+def _excitation(effect: np.ndarray, basis: np.ndarray, level: int) -> np.ndarray:
+    """Give the precision matrix that penalises the filter where `effect` is positive, the intercept not at all."""
+    excited = basis[:, effect > 0.0]
+    low, high = np.log(_EXCITATION_PRECISIONS)
+    precision = np.zeros((1 + len(basis), 1 + len(basis)))
+    precision[1:, 1:] = np.exp(low + (high - low) * (level - 1) / (N_LEVELS - 1)) * (excited @ excited.T)
+    return precision
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
     """The regression of one training set: what every ridge and subset of trials shares."""
@@ -207,6 +301,27 @@ class _Problem:
         run_pass = self._pass_over(mask, self.trials.scored)
         return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
+    def climb(self, mask: np.ndarray, start: np.ndarray, remedy: _Remedy, tolerance_nats: float) -> Optimum:
+        """Fit to the trials in `mask` with remedies.
+
+        A bin that is at the bound has no slope. What is left is concave, so that bins and weights are
+        found in turns, as long as the objective rises.
+        """
+        best, best_objective, weights = None, -np.inf, start
+        for _ in range(_MOST_ROUNDS):
+            is_free = self.log_mu + self.effect(weights, mask) < remedy.log_bound
+            run_pass = self._pass_over(mask, self.trials.scored & is_free, remedy.excitation)
+            precision = _precision(start.size, remedy.ridge)
+            optimum = maximise(run_pass, weights, precision, tolerance_nats=tolerance_nats)
+            weights = optimum.weights
+            objective = self.log_likelihood(weights, mask, remedy.log_bound) - 0.5 * float(precision @ weights**2)
+            if remedy.excitation is not None:
+                objective -= 0.5 * float(weights @ remedy.excitation @ weights)
+            if not objective > best_objective + tolerance_nats:
+                break
+            best, best_objective = optimum, objective
+        return best
+
     def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
         """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""
         start = np.zeros(1 + self.design.basis.shape[0])
@@ -216,18 +331,27 @@ class _Problem:
         run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
         return approach(run_part, start, _precision(start.size, ridge) / every)
 
-    def _pass_over(self, mask: np.ndarray, scored: np.ndarray) -> Callable:
-        """Give the pass over these bins of the trials in `mask`."""
+    def _pass_over(self, mask: np.ndarray, scored: np.ndarray, extra: np.ndarray | None = None) -> Callable:
+        """Give the pass over these bins of the trials in `mask`, with a further precision matrix in the objective."""
         counts = self.trials.counts
-        return lambda weights: history_pass(weights, self.design, counts, scored, self.log_mu, mask, self.likelihood)
+
+        def run_pass(weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            found = history_pass(weights, self.design, counts, scored, self.log_mu, mask, self.likelihood)
+            if extra is None:
+                return found
+            value, gradient, hessian = found
+            pull = extra @ weights
+            return value - 0.5 * float(weights @ pull), gradient - pull, hessian + extra
+
+        return run_pass
 
     def effect(self, weights: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Give the log effect of history in every scored bin of the trials in `mask`."""
         return history_effect(weights, self.design, self.trials.scored, mask)
 
-    def log_likelihood(self, weights: np.ndarray, mask: np.ndarray) -> float:
-        """Score the trials in `mask`, without the ceiling."""
-        log_mu = (self.log_mu + self.effect(weights, mask))[mask]
+    def log_likelihood(self, weights: np.ndarray, mask: np.ndarray, log_bound: float = np.inf) -> float:
+        """Score the trials in `mask`, without a ceiling of the effect."""
+        log_mu = np.minimum(self.log_mu + self.effect(weights, mask), log_bound)[mask]
         return float(trial_log_likelihood(self.trials.take(mask), log_mu, self.likelihood).sum())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,9 @@ import xarray as xr
 from cortexrnn.encoding.arrays import UnitTrials, unit_trials
 from cortexrnn.encoding.likelihood import POISSON, trial_log_likelihood
 from cortexrnn.encoding.stepping import ReplayStepper, Stepper
+
+if TYPE_CHECKING:
+    from cortexrnn.encoding.brian import BrianCopies
 
 LN2 = float(np.log(2.0))
 
@@ -70,6 +73,49 @@ class Fitted(abc.ABC):
         total = trial_log_likelihood(data, self.log_mu(data), POISSON).sum()
         return float(total / (n_spikes * LN2)) if n_spikes else float("nan")
 
+    def to_brian2(
+        self, trials: UnitTrials | xr.Dataset, *, n_copies: int = 1, seed: int = 0, keeps_log_mu: bool = False
+    ) -> BrianCopies:
+        """Make a Brian2 network that fires as this rung does, one neuron a copy of a trial and one step a bin.
+
+        A neuron fires at most once in a step, with the probability ``1 - exp(-mu)``. Its spikes are those of
+        `simulate_copies` with the Bernoulli likelihood and the same seed, unless a uniform number falls between two
+        probabilities that differ by round-off.
+
+        Parameters
+        ----------
+        trials : xarray.Dataset of one unit, or UnitTrials
+            Trials to copy: their conditions, start times, burn-in spikes and unobserved bins are taken over.
+        n_copies : int
+            Copies of every trial.
+        seed : int
+            Seed of the spikes.
+        keeps_log_mu : bool
+            Whether the log expected count of every bin is monitored.
+
+        Returns
+        -------
+        BrianCopies
+            With `run`, the `objects` of Brian2, and a `script` that needs brian2 and numpy only.
+
+        Raises
+        ------
+        OptionError
+            If an argument is not valid or a rung that looks at spikes is none of trial gain, renewal, history GLM and
+            network.
+        NumericalError
+            If the prediction of the rungs that look at no spikes is NaN.
+
+        Warns
+        -----
+        DataWarning
+            If scored bins hold several spikes, which the network cannot fire.
+        """
+        # Here, because what exports the rungs imports them, and they this file.
+        from cortexrnn.encoding.brian import to_brian2
+
+        return to_brian2(self, trials, n_copies=n_copies, seed=seed, keeps_log_mu=keeps_log_mu)
+
 
 class Rung(abc.ABC):
     """The spec of a rung.
@@ -77,7 +123,8 @@ class Rung(abc.ABC):
     Subclasses are frozen keyword-only dataclasses with a field `baseline`, the spec of the rung below.
     A rung that `sees_history` uses the unit's own past spikes beyond a trial's gain. If it `is_candidate`, it may be
     chosen as the history rung of a training set, by the `validation_log_likelihood` of its fitted model, and is fitted
-    to surrogates too.
+    to surrogates too. One that `needs_neighbours` is fitted to trials that hold the spikes of other units.
+    One that is not `is_causal` looks at later bins and cannot be scored one step ahead.
     """
 
     __slots__ = ()
@@ -85,6 +132,8 @@ class Rung(abc.ABC):
     meaning: ClassVar[str]
     sees_history: ClassVar[bool] = False
     is_candidate: ClassVar[bool] = True
+    needs_neighbours: ClassVar[bool] = False
+    is_causal: ClassVar[bool] = True
     baseline: Rung | None
 
     @abc.abstractmethod

@@ -15,14 +15,16 @@ from cortexrnn.encoding.network_cells import CELLS, make_model, raw_circuit
 from cortexrnn.encoding.network_rung import NetworkRung, TrainedNetwork, stop_early
 from cortexrnn.encoding.network_stepping import ModelStepper
 from cortexrnn.encoding.network_sweep import LogRateNetwork, PieceLearning, log_gain
+from cortexrnn.encoding.remedies import BoundedStepper
 from cortexrnn.encoding.rnn_tiles import InputScale, measure_inputs, trace_decay
+from cortexrnn.encoding.scheduled_sampling import make_feed
+from cortexrnn.encoding.stepping import Stepper
 from cortexrnn.errors import OptionError
-from cortexrnn.numerics.streams import stream
 from cortexrnn.theory.system import System
 
 # Whole trials are predicted in chunks of this many bins, so that the tapes stay in the cache.
 _CHUNK_BINS = 256
-_NAMES = {"vanilla": "M6 vanilla", "lstm": "M6 LSTM", "gru": "M6 GRU", "dale": "M6 Dale"}
+_NAMES = {"vanilla": "M6 vanilla", "lstm": "M6 LSTM", "gru": "M6 GRU", "dale": "M6 Dale", "ode": "M6 ODE"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +38,9 @@ class Network(NetworkRung):
 
     Attributes
     ----------
-    cell : {"vanilla", "lstm", "gru", "dale"}
-        Kind of network. Further fields as in `NetworkRung`.
+    cell : {"vanilla", "lstm", "gru", "dale", "ode"}
+        Kind of network; "ode" is a neural ODE whose state flows from bin to bin and jumps at the unit's own spikes, see
+        `cortexrnn.encoding.network_cells.OdeModel`. Further fields as in `NetworkRung`.
     """
 
     cell: str = "lstm"
@@ -56,13 +59,14 @@ class Network(NetworkRung):
 
     def train(self, trials: UnitTrials, log_baseline: np.ndarray, is_validation: np.ndarray) -> TrainedNetwork:
         """Train on top of any baseline; see `NetworkRung.train`."""
-        rng = stream(self.seed, "recurrent network")
+        rng = self.training_stream()
         training, base = trials.take(~is_validation), log_baseline[~is_validation]
         held_out, held_base = trials.take(is_validation), log_baseline[is_validation]
         scale = measure_inputs(training, base, self.trace_s)
         pieces = self.pieces(training, base, scale, rng)
         n_tiles, n_steps, n_inputs, _ = pieces.inputs.shape
-        network = LogRateNetwork(make_model(self, n_inputs, trials.bin_s), n_steps=n_steps)
+        model = make_model(self, n_inputs, trials.bin_s)
+        network = LogRateNetwork(model, n_steps=n_steps, spectral_cap=self.spectral_cap)
         start = network.weights.copy()
         learning = PieceLearning(
             network,
@@ -70,12 +74,17 @@ class Network(NetworkRung):
             self.whole_trials(held_out, held_base, scale),
             held_out.n_trials,
             is_bernoulli=LIKELIHOODS[self.likelihood] == BERNOULLI,
+            feed=make_feed(self, training, base, scale),
         )
         weights, score, gains = stop_early(self, learning, held_out, held_base, n_tiles=n_tiles, rng=rng)
         return TrainedNetwork(start if weights is None else weights, scale, score, gains)
 
-    def as_fitted(self, trained: TrainedNetwork, below: Fitted | None, bin_s: float) -> FittedNetwork:
-        """Give what was trained as a fitted rung."""
+    def as_fitted(
+        self, trained: TrainedNetwork, below: Fitted | None, bin_s: float, log_bound: float = np.inf
+    ) -> FittedNetwork:
+        """Give what was trained as a fitted rung; see `NetworkRung.as_fitted`."""
+        if log_bound < np.inf:
+            return BoundedNetwork(below=below, spec=self, bin_s=bin_s, log_bound=log_bound, **trained._asdict())
         return FittedNetwork(below=below, spec=self, bin_s=bin_s, **trained._asdict())
 
 
@@ -97,7 +106,7 @@ class FittedNetwork(Fitted):
         network = self.network(n_steps=min(_CHUNK_BINS, inputs.shape[1]))
         return log_mu + log_gain(network, inputs, trials.n_trials)
 
-    def stepper(self, trials: UnitTrials) -> ModelStepper:
+    def stepper(self, trials: UnitTrials) -> Stepper:
         """Give the network one bin at a time."""
         return ModelStepper(
             self.network(n_steps=1),
@@ -175,3 +184,24 @@ class FittedNetwork(Fitted):
         """
         baseline = np.log(self.bin_s * check_positive("baseline_hz", baseline_hz))
         return raw_circuit(self.spec, self.network(n_steps=1).model, self.scale, float(baseline))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BoundedNetwork(FittedNetwork):
+    """A trained network with a bounded link.
+
+    Attributes
+    ----------
+    log_bound : float
+        Largest log mu. Further fields as in `FittedNetwork`.
+    """
+
+    log_bound: float
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add the network's output, up to the bound."""
+        return np.minimum(FittedNetwork.extend(self, trials, log_mu), self.log_bound)
+
+    def stepper(self, trials: UnitTrials) -> Stepper:
+        """Give the network one bin at a time, up to the bound."""
+        return BoundedStepper(FittedNetwork.stepper(self, trials), self.log_bound)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cortexrnn.cells.activation import Activation
+from cortexrnn.cells.ode_parts import N_SUBSTEPS, N_TIMING, pack_ode_weights
 from cortexrnn.cells.rate_parts import RateWeights
 from cortexrnn.cells.stp import ShortTermPlasticity
 from cortexrnn.circuit.laws import WeightLaw
 from cortexrnn.circuit.parts import Population, Projection
 from cortexrnn.circuit.spec import Circuit
 from cortexrnn.errors import OptionError
+from cortexrnn.numerics.lanes import N_LANES
+from cortexrnn.theory.cell_system import CellSystem
 from cortexrnn.training.cell_model import CellModel, CellNetwork
 from cortexrnn.training.circuit_model import CircuitModel, Trainable
 from cortexrnn.training.explicit import explicit_circuit
-from cortexrnn.training.model import Asked, Model
+from cortexrnn.training.model import Asked, Core, Model, Omega
+from cortexrnn.training.tile import Tile
 
 if TYPE_CHECKING:
     from cortexrnn.encoding.network import Network
     from cortexrnn.encoding.rnn_tiles import InputScale
 
-CELLS = ("vanilla", "lstm", "gru", "dale")
+CELLS = ("vanilla", "lstm", "gru", "dale", "ode")
 # Short for rate units, because bins are; they are trained.
 _TAU_S = {"excitatory": 0.01, "inhibitory": 0.005}
 # Synapses of excitatory units facilitate, as between pyramidal cells of prefrontal cortex (Wang et al. 2006,
@@ -35,6 +39,15 @@ _PLASTICITY = {
 _RATE_SCALE_HZ = 10.0
 # Radius of the eigenvalues of the weights before plasticity takes its part of them.
 _GAIN = 2.0
+# A neural ODE's field is per so many seconds: weights of order one then move a state within some bins.
+_FLOW_S = 0.01
+# Longest gap, in these, that one step of Runge and Kutta crosses.
+_LONGEST_STEP = 0.25
+# Time constant with which its state is drawn to what the inputs between spikes ask for.
+_DRAWN_S = 0.02
+# Standardised count of a bin with a spike: p spikes a bin put one sqrt((1 - p) / p) above the mean, where a bin that
+# nobody observed lies.
+_SPIKE = 0.5
 _TRAINS = (
     "recurrent", "input", "bias", "tau_s", "U", "tau_f_s", "tau_d_s", "readout", "readout_bias",
 )  # fmt: skip
@@ -57,6 +70,8 @@ def make_model(spec: Network, n_inputs: int, bin_s: float, dtype: type = np.floa
         With one output.
     """
     asked = Asked(n_inputs, 1, bin_s)
+    if spec.cell == "ode":
+        return OdeModel(spec.n_hidden, asked, seed=spec.seed, dtype=dtype)
     if spec.cell != "dale":
         cells = CellNetwork(kind=spec.cell, n_hidden=spec.n_hidden)
         return CellModel(cells, asked, seed=spec.seed, dtype=dtype)
@@ -129,6 +144,60 @@ class DaleModel(CircuitModel):
             for parameter in ("U", "tau_f_s", "tau_d_s"):
                 # Equal values that take equal steps stay equal. Adam does not see the scale of a derivative.
                 views[parameter][members] = views[parameter][members].mean()
+
+
+class OdeModel(CellModel):
+    """A neural ODE whose state flows from bin to bin and jumps at the unit's own spikes.
+
+    In every bin the state h flows along its field, and is then drawn to ``tanh(W x + U h)`` of the inputs x: all the way
+    where the bin before held a spike, a jump as at a sample of `cortexrnn.cells.ode`, and elsewhere the share
+    ``1 - exp(-b / 20 ms)`` with the length b of a bin, so that inputs that change slowly reach it between spikes too.
+    A bin counts as one with a spike where its standardised count is above 0.5; the network whose spikes are cut off has
+    none. It is run bin by bin and not from spike to spike, because the rate is asked for in every bin.
+
+    Parameters
+    ----------
+    n_hidden : int
+    asked : Asked
+        The inputs as the rungs have them: the count of the bin before is the first.
+    seed : int
+        Of the weights.
+    dtype : numpy float type
+    """
+
+    def __init__(self, n_hidden: int, asked: Asked, *, seed: int, dtype: type):
+        with_timing = asked._replace(n_inputs=asked.n_inputs + N_TIMING)
+        super().__init__(CellNetwork(kind="ode", n_hidden=n_hidden), with_timing, seed=seed, dtype=dtype)
+        self.n_inputs = asked.n_inputs
+        self._gap = asked.dt_s / _FLOW_S
+        self._share = -np.expm1(-asked.dt_s / _DRAWN_S)
+
+    def pack(self, weights: Any) -> Any:
+        """Pack the weights, with as many steps a bin as its length asks for."""
+        return pack_ode_weights(weights, min(N_SUBSTEPS, int(np.ceil(self._gap / _LONGEST_STEP))))
+
+    def forward(self, tile: Tile, core: Core, tape: Any) -> np.ndarray:
+        """Sweep a tile forward; gives the hidden states."""
+        return super().forward(self._timed(tile), core, tape)
+
+    def backward(self, tile: Tile, by_hidden: np.ndarray, core: Core, tape: Any, gradient: Any, omega: Omega) -> float:
+        """Sweep a tile back; adds the derivatives of the weights."""
+        return super().backward(self._timed(tile), by_hidden, core, tape, gradient, omega)
+
+    def system(self, inputs: np.ndarray, dt_s: float) -> CellSystem:
+        """Give the network at a constant input."""
+        lanes = np.repeat(np.asarray(inputs, float), N_LANES)[None]
+        return super().system(self._with_timing(lanes)[0, ::N_LANES], dt_s)
+
+    def _timed(self, tile: Tile) -> Tile:
+        """Put gap and jump before the inputs of a tile."""
+        return tile._replace(inputs=self._with_timing(tile.inputs))
+
+    def _with_timing(self, inputs: np.ndarray) -> np.ndarray:
+        """Put gap and jump before inputs, (n_steps, n_inputs * N_LANES)."""
+        is_spike = inputs[:, :N_LANES] > _SPIKE
+        jump = np.where(is_spike, inputs.dtype.type(1.0), inputs.dtype.type(self._share))
+        return np.concatenate([np.full_like(jump, self._gap), jump, inputs], axis=1)
 
 
 def raw_circuit(spec: Network, model: Model, scale: InputScale, log_baseline: float) -> Circuit:

@@ -13,9 +13,12 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.likelihood import LIKELIHOODS, likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.remedies import LINKS, bound_levels, mildest
 from cortexrnn.encoding.rnn_kernels import TrainingSet
 from cortexrnn.encoding.rnn_tiles import InputScale, cut_pieces, scaled_inputs, to_lanes
-from cortexrnn.errors import DataError, NumericalError
+from cortexrnn.encoding.scheduled_sampling import n_ramp
+from cortexrnn.errors import DataError, NumericalError, OptionError
+from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.folds import validation_split
 
 
@@ -69,6 +72,21 @@ class NetworkRung(Rung):
         Epochs without a better validation score after which training stops.
     seed : int
         Seed of the initial weights and of the order of the pieces.
+    own_spikes : float
+        Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099), a remedy for run-away generation: share of the
+        bins, from 0 to 1, in which the network is fed a spike of its own instead of the recorded one. The share rises
+        over the first third of the epochs from 0, whose weights are not kept; the spikes are drawn anew before every epoch.
+        What is maximised is then no likelihood any more: the target does not follow from what was fed, and a network
+        that hears itself only learns to ignore its history (Huszar 2015, arXiv:1511.05101). Both scores are to be
+        looked at. It costs a free run of the training trials an epoch.
+    spectral_cap : float or None
+        Another remedy: after every step recurrent weights are scaled so that their largest singular value, gate by
+        gate, is at most this. It bounds what the network's states make of themselves, and with it its memory; what
+        comes back through the spikes it leaves as it is.
+    link : {"log", "bounded"}
+        Another remedy: as that of `cortexrnn.encoding.glm.HistoryGLM`, for predictions of the trained network only.
+        It costs score where the unit fires faster than the bound, and up to seven free runs of 20 copies of the
+        training trials.
     """
 
     meaning: ClassVar[str] = "spike history, recurrent network"
@@ -82,6 +100,9 @@ class NetworkRung(Rung):
     max_epochs: int = 30
     patience: int = 6
     seed: int = 0
+    own_spikes: float = 0.0
+    spectral_cap: float | None = None
+    link: str = "log"
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -94,6 +115,11 @@ class NetworkRung(Rung):
         check_count("max_epochs", self.max_epochs)
         check_count("patience", self.patience)
         check_count("seed", self.seed, at_least=0)
+        if not 0.0 <= self.own_spikes <= 1.0:
+            raise OptionError(f"own_spikes={self.own_spikes!r} is not valid; expected a share from 0 to 1.")
+        if self.spectral_cap is not None:
+            check_positive("spectral_cap", self.spectral_cap)
+        check_choice("link", self.link, LINKS)
 
     @property
     def sees_history(self) -> bool:
@@ -124,8 +150,10 @@ class NetworkRung(Rung):
         """
 
     @abc.abstractmethod
-    def as_fitted(self, trained: TrainedNetwork, below: Fitted | None, bin_s: float) -> Fitted:
-        """Give what was trained as a fitted rung."""
+    def as_fitted(
+        self, trained: TrainedNetwork, below: Fitted | None, bin_s: float, log_bound: float = np.inf
+    ) -> Fitted:
+        """Give what was trained as a fitted rung, with a bounded link where the bound of log mu is finite."""
 
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> Fitted:
         """Train on four fifths of the training trials and stop by the last fifth.
@@ -144,7 +172,22 @@ class NetworkRung(Rung):
                 f"{trials.n_trials} training trial cannot be divided for early stopping; a network needs at least two.",
                 hint="Use more trials, or rungs without networks.",
             )
-        return self.as_fitted(self.train(trials, log_mu, is_validation), below, trials.bin_s)
+        trained = self.train(trials, log_mu, is_validation)
+        fitted = self.as_fitted(trained, below, trials.bin_s)
+        if self.link == "log" or not trials.scored.any():
+            return fitted
+        bounds = bound_levels(trials, fitted.extend(trials, log_mu))
+        return mildest(
+            lambda level: self.as_fitted(trained, below, trials.bin_s, bounds[level]), trials, self.likelihood
+        )
+
+    def untested(self, weights: np.ndarray, scale: InputScale) -> TrainedNetwork:
+        """Give a network in the middle of its training, which has no scores yet."""
+        return TrainedNetwork(weights, scale, np.nan, np.empty(0))
+
+    def training_stream(self) -> np.random.Generator:
+        """Give the stream of the pieces' order, the initial weights and the order of the tiles."""
+        return stream(self.seed, "recurrent network")
 
     def pieces(
         self, trials: UnitTrials, log_baseline: np.ndarray, scale: InputScale, rng: np.random.Generator
@@ -222,6 +265,7 @@ def stop_early(
     code = LIKELIHOODS[spec.likelihood]
     reference = float(trial_log_likelihood(held_out, log_baseline, code).sum())
     best, best_weights, gains, n_waited = 0.0, None, [], 0
+    n_passed_over = n_ramp(spec)
     while len(gains) < spec.max_epochs and n_waited < spec.patience:
         n_taken = learning.epoch(rng.permutation(n_tiles), spec.learning_rates(len(gains), n_tiles))
         # A network near chaos now and then sends an infinite gradient back; one that does nothing else is lost.
@@ -232,6 +276,8 @@ def stop_early(
             )
         log_mu = log_baseline + learning.held_out_gain()
         gains.append(float(trial_log_likelihood(held_out, log_mu, code).sum()) - reference)
+        if len(gains) <= n_passed_over:
+            continue
         n_waited += 1
         if gains[-1] > best:
             best, best_weights, n_waited = gains[-1], learning.kept().copy(), 0

@@ -25,6 +25,8 @@ from cortexrnn.encoding.rnn_kernels import (
     TrainingSet,
     fill_slope,
 )
+from cortexrnn.encoding.scheduled_sampling import Feed
+from cortexrnn.encoding.spectral_cap import cap_factors
 from cortexrnn.numerics.elementwise import tanh
 from cortexrnn.numerics.lanes import N_LANES
 from cortexrnn.numerics.packed import padded_rows
@@ -54,10 +56,19 @@ class LogRateNetwork:
         out, which add nothing to the baseline.
     n_steps : int
         Steps that are swept at a time at most.
+    spectral_cap : float, optional
+        Largest singular value of recurrent weights, gate by gate, that `project` leaves.
     """
 
-    def __init__(self, model: Model, weights: np.ndarray | None = None, *, n_steps: int):
-        self.model = model
+    def __init__(
+        self,
+        model: Model,
+        weights: np.ndarray | None = None,
+        *,
+        n_steps: int,
+        spectral_cap: float | None = None,
+    ):
+        self.model, self._spectral_cap = model, spectral_cap
         n_parameters = model.theta.size
         if weights is None:
             weights = np.concatenate([model.theta, np.zeros(model.n_inputs, model.dtype)])
@@ -83,6 +94,18 @@ class LogRateNetwork:
         """Pack the weights as they are now."""
         weights = self.model.core_weights()
         return Packed(Core(weights, self.model.pack(weights)), pack_readout(*self.model.readout()), self.skip.copy())
+
+    def project(self) -> None:
+        """Bring the weights back to where they are allowed to be, after a step."""
+        self.model.project()
+        if self._spectral_cap is None:
+            return
+        # A circuit's weights are sizes of its parameters: what scales the one scales the other.
+        views, weights = self.model.parts(self.model.theta), self.model.core_weights()
+        name = "recurrent" if "recurrent" in views else "hidden"
+        factors = cap_factors(getattr(weights, name), self._spectral_cap)
+        gates = views[name].reshape(len(factors), -1, views[name].shape[1])
+        gates *= factors.astype(gates.dtype)
 
     def lay_start(self, packed: Packed) -> None:
         """Lay the start states into the tape."""
@@ -202,6 +225,8 @@ class PieceLearning(Learning):
         How many these are.
     is_bernoulli : bool
         Bernoulli likelihood with the complementary log-log link, else Poisson.
+    feed : Feed, optional
+        Gives the inputs of every epoch; those of the pieces if left out.
     """
 
     def __init__(
@@ -212,8 +237,10 @@ class PieceLearning(Learning):
         n_held_out: int,
         *,
         is_bernoulli: bool,
+        feed: Feed | None = None,
     ):
         self._network, self._pieces, self._is_bernoulli = network, pieces, is_bernoulli
+        self._feed, self._n_epochs = feed, 0
         self._held_out_inputs, self._n_held_out = held_out_inputs, n_held_out
         self._adam = init_adam(network.weights.size, network.weights.dtype.type)
         self._average = network.weights.copy()
@@ -226,6 +253,9 @@ class PieceLearning(Learning):
     def epoch(self, order: np.ndarray, rates: np.ndarray) -> int:
         """Take a step of Adam for every tile; one whose gradient is not finite is left out and changes nothing."""
         network, pieces, n_taken = self._network, self._pieces, 0
+        if self._feed is not None:
+            pieces = pieces._replace(inputs=self._feed.inputs(self._average, self._n_epochs))
+        self._n_epochs += 1
         for i, rate in zip(order, rates, strict=True):
             tile = Tile(pieces.inputs[i], pieces.log_baseline[i], pieces.counts[i], pieces.weight[i])
             packed = network.pack()
@@ -238,7 +268,7 @@ class PieceLearning(Learning):
             gradient = network.backward(packed, tile, pieces.is_first[i], self._is_bernoulli)
             if not np.isfinite(adam_step(network.weights, gradient, self._adam, rate, MAX_GRADIENT_NORM)):
                 continue
-            network.model.project()
+            network.project()
             n_taken += 1
             # The mean starts at the first weights and forgets them as 1/n until the decay takes over.
             share = max(1.0 - AVERAGE_DECAY, 1.0 / (self._adam.n_steps[0] + 1.0))

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.population_inputs import population_inputs
 from cortexrnn.encoding.rnn_kernels import as_network, empty_workspace, run_network
 from cortexrnn.encoding.rnn_tiles import InputScale
 from cortexrnn.encoding.stepping import Stepper
@@ -39,7 +40,7 @@ class NetworkStepper(Stepper):
         with_spikes: bool,
         trials: UnitTrials,
     ):
-        n_inputs, n_tiles = decay.size + 1, -(-trials.n_trials // N_LANES)
+        n_inputs, n_tiles = scale.n_inputs, -(-trials.n_trials // N_LANES)
         self._weights, self._scale, self._decay, self._with_spikes = weights, scale, decay, with_spikes
         self._observed = np.ascontiguousarray(trials.observed.T)
         self._traces = np.repeat((scale.mean_count / (1.0 - decay))[:, None], trials.n_trials, axis=1)
@@ -48,6 +49,9 @@ class NetworkStepper(Stepper):
         self._states = np.ascontiguousarray(np.broadcast_to(start[None, :, None], (n_tiles, n_hidden, N_LANES)))
         self._work = empty_workspace(1, n_hidden)
         self._gain = np.zeros((n_tiles, N_LANES), dtype=np.float32)
+        self._population = np.zeros((trials.counts.shape[1], 0, trials.n_trials), dtype=np.float32)
+        if scale.population is not None:
+            self._population = population_inputs(trials, scale.population).astype(np.float32).transpose(1, 2, 0)
 
     def predict(self, t: int, below: np.ndarray) -> np.ndarray:
         """Add the network's output to the baseline."""
@@ -55,7 +59,8 @@ class NetworkStepper(Stepper):
         scaled = (raw - self._scale.mean[:, None]) / self._scale.spread[:, None]
         if not self._with_spikes:
             scaled[:-1] = 0.0
-        n_tiles, n_inputs = self._inputs.shape[0], raw.shape[0]
+        scaled = np.concatenate([scaled, self._population[t]])
+        n_tiles, n_inputs = self._inputs.shape[0], scaled.shape[0]
         padded = np.zeros((n_inputs, n_tiles * N_LANES), dtype=np.float32)
         padded[:, : below.size] = scaled
         self._inputs[:, 0] = padded.reshape(n_inputs, n_tiles, N_LANES).transpose(1, 0, 2)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.population_inputs import PopulationAxes, population_inputs
 from cortexrnn.encoding.rnn_kernels import TrainingSet, exponential_traces
 from cortexrnn.numerics.lanes import N_LANES
 
@@ -23,11 +24,19 @@ class InputScale(NamedTuple):
         Mean and standard deviation over scored bins; spike inputs first, the log baseline last.
     mean_count : float
         Mean count of an observed bin, which stands in where nobody observed.
+    population : PopulationAxes or None
+        Inputs behind these that come from other units.
     """
 
     mean: np.ndarray
     spread: np.ndarray
     mean_count: float
+    population: PopulationAxes | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs, those of other units included."""
+        return self.mean.size + (0 if self.population is None else self.population.offset.size)
 
 
 def raw_inputs(
@@ -76,12 +85,14 @@ def measure_inputs(trials: UnitTrials, log_baseline: np.ndarray, trace_s: tuple[
 def scaled_inputs(
     trials: UnitTrials, log_baseline: np.ndarray, trace_s: tuple[float, ...], scale: InputScale, *, with_spikes: bool
 ) -> np.ndarray:
-    """Give standardised inputs, float32; all but the log baseline are zero where the spikes are cut off."""
+    """Give standardised inputs, float32; those of the unit's own spikes are zero where they are cut off."""
     inputs = raw_inputs(trials, log_baseline, trace_s, scale.mean_count)
     inputs -= scale.mean
     inputs /= scale.spread
     if not with_spikes:
         inputs[:, :, :-1] = 0.0
+    if scale.population is not None:
+        inputs = np.concatenate([inputs, population_inputs(trials, scale.population)], axis=2)
     return inputs.astype(np.float32)
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from cortexrnn._checks import check_choice, check_count
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.gain import FittedGain
 from cortexrnn.encoding.likelihood import BERNOULLI, LIKELIHOODS
 from cortexrnn.encoding.model import Fitted, as_unit_trials
 from cortexrnn.errors import NumericalError
@@ -81,7 +82,9 @@ def simulate_copies(
     data = as_unit_trials(trials)
     rungs, ground = _ground(fitted, data)
     is_bernoulli = LIKELIHOODS[likelihood] == BERNOULLI
-    n_together = min(n_copies, max(1, _MAX_SEQUENCES // max(data.n_trials, 1)))
+    # Every copy of a trial carries its neighbours' spikes along.
+    n_beside = 0 if data.neighbours is None else data.neighbours.counts.shape[2]
+    n_together = min(n_copies, max(1, _MAX_SEQUENCES // (max(data.n_trials, 1) * (1 + n_beside // 16))))
     parts = []
     for first in range(0, n_copies, n_together):
         copies = range(first, min(first + n_together, n_copies))
@@ -98,6 +101,37 @@ def simulate_copies(
         )
     shape = (n_copies, data.n_trials)
     return Copies(counts.reshape(*shape, -1), log_likelihood.reshape(shape), is_capped.reshape(shape))
+
+
+def draw_without_history(
+    fitted: FittedGain, trials: UnitTrials, likelihood: str, rng: np.random.Generator, *, dispersion: float = 0.0
+) -> np.ndarray:
+    """Draw spikes with the PSTH, the drift and the trial gain of a fitted M3, and nothing else.
+
+    Parameters
+    ----------
+    fitted : FittedGain
+    trials : UnitTrials
+        Conditions, start times and what was observed; their spikes are not looked at.
+    likelihood : {"poisson", "bernoulli", "negative binomial"}
+    rng : numpy.random.Generator
+    dispersion : float
+        Of a negative binomial.
+
+    Returns
+    -------
+    ndarray of uint16, shape (n_trials, n_bins)
+        Burn-in included; 0 where nobody observed.
+    """
+    gain = np.ones(trials.n_trials)
+    if fitted.variance > 0.0:
+        gain = rng.gamma(1.0 / fitted.variance, fitted.variance, trials.n_trials)
+    mean = np.exp(fitted.below.log_mu(trials)) * gain[:, None]
+    if dispersion > 0.0:
+        mean = mean * rng.gamma(1.0 / dispersion, dispersion, mean.shape)
+    is_bernoulli = LIKELIHOODS.get(likelihood) == BERNOULLI
+    drawn = rng.random(mean.shape) < -np.expm1(-mean) if is_bernoulli else rng.poisson(mean)
+    return np.where(trials.observed, drawn, 0).astype(np.uint16)
 
 
 def _ground(fitted: Fitted, trials: UnitTrials) -> tuple[list[Fitted], np.ndarray]:

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,31 @@ import xarray as xr
 
 from cortexrnn._checks import check_count
 from cortexrnn.encoding.arrays import unit_trials
-from cortexrnn.encoding.likelihood import likelihood_code
+from cortexrnn.encoding.likelihood import likelihood_code, mean_likelihood
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.errors import DataError, DataWarning, OptionError
 from cortexrnn.evaluation.comparison import Comparison
 from cortexrnn.evaluation.evidence import UnitEvidence, unit_evidence
-from cortexrnn.evaluation.ladder import ALWAYS, ladder
+from cortexrnn.evaluation.ladder import ALWAYS, CONTROL, usual_models
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.panels import join_panels, score_dataset, unit_panel
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
+from cortexrnn.evaluation.population_summary import population_summary, verdict_sentence
+from cortexrnn.evaluation.source import Source
 from cortexrnn.evaluation.summary import (
     control_summary,
     known_truth,
-    population_summary,
     silent_summary,
     unit_summary,
-    verdict_sentence,
 )
 from cortexrnn.evaluation.warmup import compile_kernels
 from cortexrnn.evaluation.work import UnitCase
 from cortexrnn.runs.executor import Progress, default_workers, progress_bar, run_all
 from cortexrnn.runs.store import Store, code_key
-from cortexrnn.schema import check_trials, is_stimulus_locked
+from cortexrnn.schema import is_stimulus_locked
 from cortexrnn.spikes.folds import assign_folds, validation_split
 from cortexrnn.spikes.recording import Recording
-
-_UNITS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +92,8 @@ def compare(
     run : RunSettings, optional
         Threads, folder for resuming, progress bar.
     **alignment
-        ``event``, ``window_s``, ``bin_s``, ``history_s``, ``condition``, ``units`` for a Recording.
+        ``event``, ``window_s``, ``bin_s``, ``history_s``, ``condition``, ``units`` for a Recording, and
+        ``covariates``, as for `with_covariates`, which bring the stimulus rung S1 into the usual ladder.
 
     Returns
     -------
@@ -116,11 +115,17 @@ def compare(
     options = options or CompareOptions()
     run = run or RunSettings()
     seed = check_count("seed", seed, at_least=0)
-    models = dict(models) if models is not None else ladder(likelihood=options.likelihood)
+    models = dict(models) if models is not None else usual_models(options, alignment)
+    for name, rung in models.items():
+        if not rung.is_causal:
+            raise OptionError(
+                f"models[{name!r}], a {type(rung).__name__}, looks at later bins and predicts none from its past.",
+                hint="Use co_smoothing(model, trials).",
+            )
     missing = [name for name in ALWAYS if name not in models]
     if missing:
         raise OptionError(f"models has no {', '.join(missing)}, which the verdict needs.", hint="Start from ladder().")
-    source = _Source.of(data, alignment)
+    source = Source.of(data, alignment)
     job = _Job(
         models=models,
         options=options,
@@ -130,7 +135,7 @@ def compare(
         n_workers=default_workers() if run.workers is None else run.workers,
     )
     # The first trials come before the compiler, so that nobody waits for it to hear of a misspelt event.
-    chunks = source.chunks()
+    chunks = source.chunks(with_neighbours=any(rung.needs_neighbours for rung in models.values()))
     trials = next(chunks)
     _check_enough(trials, options)
     compile_kernels(models, options, is_shown=run.shows_progress)
@@ -144,72 +149,11 @@ def compare(
             trials = next(chunks, None)
     units = [answer.summary for answer in answers]
     parts = {
-        "recording": source.describe(template, answers),
+        "recording": _describe_recording(source, template, answers),
         "settings": _describe_settings(models, options, seed, template),
         "units": units,
     }
-    return _assemble(parts, [answer for answer in answers if answer.evidence is not None], template)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """Where trials come from, a few units at a time."""
-
-    load: Callable[[list[int]], xr.Dataset]
-    n_units: int
-    attrs: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, data: xr.Dataset | Recording, alignment: Mapping[str, Any]) -> _Source:
-        """Wrap Trials, or a Recording with the arguments of its alignment."""
-        if not isinstance(data, Recording):
-            if alignment:
-                raise OptionError(
-                    f"{', '.join(alignment)} cannot be given with trials that are already aligned.",
-                    hint="Give a Recording, or leave them out.",
-                )
-            check_trials(data)
-            return cls(lambda chosen: data.isel(unit=chosen), data.sizes["unit"], data.attrs)
-        alignment = dict(alignment)
-        units = list(alignment.pop("units", None) or data.unit_ids)
-        if data.trials.empty and alignment.get("event") is None:
-            for name in ("event", "window_s", "condition"):
-                if alignment.pop(name, None) is not None:
-                    raise OptionError(f"{name} was given, but the recording has no trials.")
-            cut = data.blocks
-        else:
-            cut = data.align
-        return cls(lambda chosen: cut(units=[units[i] for i in chosen], **alignment), len(units), data.attrs)
-
-    def chunks(self) -> Iterator[xr.Dataset]:
-        """Give trials of a few units after another, so that memory does not grow with their number."""
-        if not self.n_units:
-            raise DataError("there are no units.")
-        for first in range(0, self.n_units, _UNITS_AT_ONCE):
-            yield self.load(list(range(first, min(first + _UNITS_AT_ONCE, self.n_units))))
-
-    def describe(self, trials: xr.Dataset, answers: list[_Answer]) -> dict[str, Any]:
-        """Describe the recording for the summary."""
-        scored = trials["time"].values[trials["scored"].values]
-        bin_s = float(trials.attrs["bin_s"])
-        start_s = trials["start_s"].values
-        return {
-            "name": Path(str(trials.attrs.get("source", "trials"))).name,
-            "sha256": str(trials.attrs.get("sha256", "")),
-            "n_units": self.n_units,
-            "n_trials": trials.sizes["trial"],
-            "n_spikes": sum(answer.summary["n_spikes"] for answer in answers),
-            "duration_s": float(trials["observed"].values[:, trials["scored"].values, 0].sum() * bin_s),
-            "bin_s": bin_s,
-            "window_s": [float(scored[0]), float(np.round(scored[-1] + bin_s, 9))],
-            "align_to": str(trials.attrs["align_to"]),
-            "is_stimulus_locked": is_stimulus_locked(trials),
-            "session_s": [float(start_s.min()), float(start_s.max())],
-            "conditions": [str(value) for value in np.unique(trials["condition"].values)],
-            "n_multi_spike_bins": sum(answer.n_multi_spike_bins for answer in answers),
-            "clock": str(trials.attrs.get("clock", "session")),
-            "notes": [str(note) for note in self.attrs.get("notes", [])],
-        }
+    return _assemble(parts, [answer for answer in answers if answer.evidence is not None], template, options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,9 +215,16 @@ class _Job:
             if not all(data.scored[fold != k].any() for k in range(options.n_folds)):
                 plans.append("no observed bin in the training trials of a fold")
                 continue
-            likelihood_code(options.likelihood, data.counts)
+            likelihood_code(mean_likelihood(options.likelihood), data.counts)
             name = str(trials["unit"].values[position])
-            case = UnitCase(name=name, trials=data, fold=fold, seed=self.seed, likelihood=options.likelihood)
+            case = UnitCase(
+                name=name,
+                trials=data,
+                fold=fold,
+                seed=self.seed,
+                likelihood=options.likelihood,
+                control=self.models[CONTROL],
+            )
             plans.append(UnitPlan(case, self.models, options, self.code))
         return plans
 
@@ -285,25 +236,28 @@ class _Job:
         return {plan.case.name: plan.collect(results) for plan in plans}
 
 
-def _assemble(parts: dict[str, Any], scored: list[_Answer], template: xr.Dataset) -> Comparison:
+def _assemble(
+    parts: dict[str, Any], scored: list[_Answer], template: xr.Dataset, options: CompareOptions
+) -> Comparison:
     """Put together what was found on the units, and what that says of the population."""
     if not scored:
         raise DataError(
             "no unit has a spike in any scored bin.", hint="Check the window, the event and the unit of time."
         )
-    population = population_summary(parts["units"])
     evidence = [answer.evidence for answer in scored]
+    # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
+    attrs = {name: json.dumps(parts[name], sort_keys=True) for name in ("recording", "settings")}
+    settings, units = parts["settings"], parts["units"]
+    table = score_dataset(evidence, [*settings["rungs"], "history"], attrs, template)
+    population = population_summary(units, evidence, table, options=options, seed=settings["seed"])
     summary = {
         "recording": parts["recording"],
-        "settings": parts["settings"],
+        "settings": settings,
         "controls": control_summary(evidence),
-        "units": parts["units"],
+        "units": units,
         "population": population,
-        "verdict_sentence": verdict_sentence(population["verdicts"], len(parts["units"])),
+        "verdict_sentence": verdict_sentence(population["verdicts"], len(units)),
     }
-    # NetCDF knows no nested attributes: the settings travel as text, word for word those of summary.json.
-    attrs = {name: json.dumps(summary[name], sort_keys=True) for name in ("recording", "settings")}
-    table = score_dataset(evidence, [*summary["settings"]["rungs"], "history"], attrs, template)
     return Comparison(scores=table, summary=summary, panels=join_panels([answer.panel for answer in scored]))
 
 
@@ -321,6 +275,30 @@ def _check_enough(trials: xr.Dataset, options: CompareOptions) -> None:
         left = condition[fold != k]
         if left.size < 2 or validation_split(left).all():
             raise DataError(f"{n_trials} trials in {options.n_folds} folds leave too few to train on.")
+
+
+def _describe_recording(source: Source, trials: xr.Dataset, answers: list[_Answer]) -> dict[str, Any]:
+    """Describe the recording for the summary."""
+    scored = trials["time"].values[trials["scored"].values]
+    bin_s = float(trials.attrs["bin_s"])
+    start_s = trials["start_s"].values
+    return {
+        "name": Path(str(trials.attrs.get("source", "trials"))).name,
+        "sha256": str(trials.attrs.get("sha256", "")),
+        "n_units": source.n_units,
+        "n_trials": trials.sizes["trial"],
+        "n_spikes": sum(answer.summary["n_spikes"] for answer in answers),
+        "duration_s": float(trials["observed"].values[:, trials["scored"].values, 0].sum() * bin_s),
+        "bin_s": bin_s,
+        "window_s": [float(scored[0]), float(np.round(scored[-1] + bin_s, 9))],
+        "align_to": str(trials.attrs["align_to"]),
+        "is_stimulus_locked": is_stimulus_locked(trials),
+        "session_s": [float(start_s.min()), float(start_s.max())],
+        "conditions": [str(value) for value in np.unique(trials["condition"].values)],
+        "n_multi_spike_bins": sum(answer.n_multi_spike_bins for answer in answers),
+        "clock": str(trials.attrs.get("clock", "session")),
+        "notes": [str(note) for note in source.attrs.get("notes", [])],
+    }
 
 
 def _describe_settings(models, options: CompareOptions, seed: int, trials: xr.Dataset) -> dict[str, Any]:

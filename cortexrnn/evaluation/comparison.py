@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cortexrnn.runs.files import atomic_write, sweep
 
 SCORES = "scores.nc"
 _PANELS, _SUMMARY = "/panels", "/summary"
+EXTRAS = ("bin_sweep", "data_budget", "likeness")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,11 +34,14 @@ class Comparison:
         What ``summary.json`` holds.
     panels : xarray.Dataset
         What the figures draw.
+    extras : dict of str to xarray.Dataset
+        What was asked beside it: `bin_sweep`, `data_budget` or `likeness`, each as the function of that name gives it.
     """
 
     scores: xr.Dataset
     summary: dict[str, Any]
     panels: xr.Dataset
+    extras: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def units(self) -> pd.DataFrame:
@@ -54,7 +59,7 @@ class Comparison:
 
     def to_html(self, path: str | os.PathLike) -> Path:
         """Write the report as one self-contained page."""
-        return write_report(path, self.summary, self.panels)
+        return write_report(path, self.summary, self.panels, extras=self.extras)
 
     def save(self, folder: str | os.PathLike, *, shows_progress: bool = False) -> Path:
         """Write report, summary, table, scores, methods and figures into a folder.
@@ -86,15 +91,36 @@ class Comparison:
         tree = xr.DataTree.from_dict({"/": self.scores, _PANELS: self.panels, _SUMMARY: xr.Dataset({"json": text})})
         # Made in memory: on a full disk the HDF5 library ends the whole process (2.0, SIGSEGV on closing).
         atomic_write(target / SCORES, bytes(tree.to_netcdf(engine="h5netcdf")))
+        for name, extra in self.extras.items():
+            atomic_write(target / f"{name}.nc", bytes(extra.to_netcdf(engine="h5netcdf")))
         return self.draw(target, shows_progress=shows_progress)
 
     def draw(self, folder: str | os.PathLike, *, shows_progress: bool = False) -> Path:
-        """Write the report page and every figure into a folder, as `save` does, and nothing else."""
+        """Write the report page and every figure into a folder, as `save` does, and nothing else.
+
+        Parameters
+        ----------
+        folder : path
+            Created if it is not there.
+        shows_progress : bool
+            Whether to count the units drawn on the error stream.
+
+        Returns
+        -------
+        pathlib.Path
+            The report page.
+
+        Raises
+        ------
+        FileAccessError
+            If the folder cannot be written to.
+        """
         target = Path(folder)
         return write_report(
             target / "report.html",
             self.summary,
             self.panels,
+            extras=self.extras,
             figures_folder=target / "figures",
             shows_progress=shows_progress,
         )
@@ -126,6 +152,8 @@ class Comparison:
         try:
             with xr.open_datatree(file, engine="h5netcdf") as tree:
                 parts = {name: tree[name].to_dataset(inherit=False).load() for name in ("/", _PANELS, _SUMMARY)}
+            files = {name: file.parent / f"{name}.nc" for name in EXTRAS}
+            extras = {name: xr.load_dataset(at, engine="h5netcdf") for name, at in files.items() if at.is_file()}
             summary = json.loads(str(parts[_SUMMARY]["json"].item()))
         except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             raise DataError(
@@ -134,4 +162,5 @@ class Comparison:
             ) from error
         # A coordinate that both have is written once.
         panels = parts[_PANELS].assign_coords(unit=parts["/"]["unit"])
-        return cls(scores=parts["/"], summary=summary, panels=panels)
+        return cls(scores=parts["/"], summary=summary, panels=panels, extras=extras)
+

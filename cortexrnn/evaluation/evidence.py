@@ -22,6 +22,8 @@ class UnitEvidence:
         Held-out log-likelihood in nats of every reported rung and of the history rung (``history``).
     n_spikes : ndarray of int64, shape (n_trials,)
         Scored spikes.
+    n_bins : ndarray of int64, shape (n_trials,)
+        Scored bins.
     fold : ndarray of int64, shape (n_trials,)
         Fold in which each trial is held out.
     chosen : list of str
@@ -36,6 +38,7 @@ class UnitEvidence:
     name: str
     log_likelihood: dict[str, np.ndarray]
     n_spikes: np.ndarray
+    n_bins: np.ndarray
     fold: np.ndarray
     chosen: list[str]
     exchange_gains: list[float]
@@ -53,6 +56,7 @@ def unit_evidence(plan: UnitPlan, scores: UnitScores) -> UnitEvidence:
         name=scores.case.name,
         log_likelihood={name: scores.log_likelihood[name] for name in [*plan.reported, "history"]},
         n_spikes=scores.case.trials.spikes_per_trial,
+        n_bins=scores.case.trials.scored.sum(axis=1),
         fold=scores.case.fold,
         chosen=scores.chosen,
         exchange_gains=exchange_gains,

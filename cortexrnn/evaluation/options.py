@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cortexrnn._checks import check_choice, check_count, check_positive
-from cortexrnn.encoding.likelihood import LIKELIHOODS
+from cortexrnn.encoding.likelihood import OBSERVATION_MODELS
 from cortexrnn.spikes.folds import FOLD_ORDERS
 
 MIN_COPIES = 40
@@ -31,8 +31,10 @@ class CompareOptions:
         a range of 95 %; 0 leaves the free run out.
     rope : float
         Half-width of the region of equivalence in bits per spike.
-    likelihood : {"poisson", "bernoulli"}
-        Observation model of fit and score, the same for every rung.
+    likelihood : {"poisson", "bernoulli", "negative binomial"}
+        Observation model of fit and score, the same for every rung. Under the negative binomial, which is meant for
+        bins of 10 ms and more, rungs maximise the Poisson likelihood, and their dispersion is that of the training
+        trials; there is no free run.
     history_windows_s : tuple of float
         Windows of the history GLM among which the history rung is chosen, beside that of M5 itself.
     """
@@ -54,6 +56,6 @@ class CompareOptions:
         check_count("surrogates", self.n_surrogates, at_least=0)
         check_count("copies", self.n_copies, at_least=MIN_COPIES if self.n_copies else 0)
         check_positive("rope", self.rope)
-        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        check_choice("likelihood", self.likelihood, OBSERVATION_MODELS)
         for window_s in self.history_windows_s:
             check_positive("history_windows_s", window_s)

@@ -126,6 +126,7 @@ def score_dataset(
         {
             "log_likelihood": (("rung", "unit", "seed", "trial"), values, {"units": "nat"}),
             "n_spikes": (("unit", "trial"), n_spikes),
+            "n_bins": (("unit", "trial"), np.array([unit.n_bins for unit in evidence])),
             "history_choice": (("unit", "fold"), [unit.chosen for unit in evidence]),
         },
         coords={

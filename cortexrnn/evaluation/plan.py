@@ -10,12 +10,15 @@ import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.glm import HistoryGLM
+from cortexrnn.encoding.likelihood import LIKELIHOODS, mean_likelihood
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.evaluation.copying import COPIED, join_folds
+from cortexrnn.evaluation.fold_orders import REFOLDED, FoldOrders, compare_fold_orders, refold, refold_work
 from cortexrnn.evaluation.free_run import FreeRun, judge_copies, shortest_interval
 from cortexrnn.evaluation.goodness import GoodnessOfFit, judge_rescaled
 from cortexrnn.evaluation.ladder import CONTROL
+from cortexrnn.evaluation.noise_ceiling import NoiseCeiling, ceiling_work, read_ceiling
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.rescaling import Clock, join_clocks, run_clock
 from cortexrnn.evaluation.scores import gain_interval
@@ -37,7 +40,11 @@ from cortexrnn.runs.store import array_key, content_key
 # M3 over M1, in bits per spike, from which on surrogates must carry the gain that exchanged trials lose.
 _NEGLIGIBLE_GAIN = 0.001
 _CONTROL_EXCHANGES = 5
-_MICROSECONDS_A_BIN = {"fold": 4.0, "panel": 1.0, "surrogate": 5.0, "network": 4.0}
+_MICROSECONDS_A_BIN = {"fold": 4.0, "refold": 0.6, "ceiling": 1.0, "panel": 1.0, "surrogate": 5.0, "network": 4.0}
+_LABELS = {
+    "fold": "ladder", "refold": "ladder, other folds", "ceiling": "ceiling", "panel": "figures", "network": "networks",
+    "surrogate": "surrogates",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,6 +78,10 @@ class UnitScores:
     free_runs : dict of str to FreeRun
         What the history GLM and the networks of the first seed do on their own spikes, each held-out trial copied by
         models that have not seen it.
+    fold_orders : FoldOrders or None
+        How scores change with folds of the other order; None where those leave nothing to train on.
+    ceiling : NoiseCeiling or None
+        What a stimulus-locked rate can reach; None where time within the trial has no meaning.
     panel : dict of ndarray
         Results of `panel_work`.
     """
@@ -89,6 +100,8 @@ class UnitScores:
     n_leak_probes: int
     goodness: dict[str, GoodnessOfFit]
     free_runs: dict[str, FreeRun]
+    fold_orders: FoldOrders | None
+    ceiling: NoiseCeiling | None
     panel: Arrays
 
 
@@ -118,6 +131,8 @@ class UnitPlan:
         self.glm: HistoryGLM = glm
         self.plain = {name: rung for name, rung in models.items() if not isinstance(rung, NetworkRung)} | windows
         self.tested = {name: rung for name, rung in self.plain.items() if rung.is_candidate}
+        self.refolded = refold(case)
+        self.twice = {name: self.plain[name] for name in REFOLDED if name in self.plain}
         self.networks = {name: rung for name, rung in models.items() if isinstance(rung, NetworkRung)}
         data = case.trials
         self._base = {
@@ -139,6 +154,11 @@ class UnitPlan:
         folds = range(self.case.n_folds)
         n_copies = self.options.n_copies
         works = [self._work("fold", functools.partial(fold_work, self.case, self.plain, k, n_copies), k) for k in folds]
+        if self.refolded is not None:
+            again = functools.partial(refold_work, self.refolded, self.twice)
+            works += [self._work("refold", functools.partial(again, k), k) for k in folds]
+        if self.case.trials.is_locked:
+            works.append(self._work("ceiling", functools.partial(ceiling_work, self.case)))
         works.append(self._work("panel", functools.partial(panel_work, self.case, self.plain, self.glm)))
         if self.networks:
             for seed in range(self.options.n_seeds):
@@ -166,7 +186,9 @@ class UnitPlan:
         return min(_CONTROL_EXCHANGES, self.options.n_surrogates)
 
     def surrogate_kind(self, results: Mapping[str, Arrays]) -> str:
-        """Exchange trials unless drift or gain would be lost with them: then simulate from M3."""
+        """Exchange trials unless covariates, drift or gain would be lost with them: then simulate from M3."""
+        if "S1" in self.plain:
+            return SIMULATED
         scores = self._gather(results, "fold", list(self.plain))
         n_spikes = self.case.trials.spikes_per_trial
         gain = gain_interval(scores[CONTROL], scores["M1"], n_spikes, self.case.n_folds)
@@ -224,6 +246,8 @@ class UnitPlan:
             n_leak_probes=len(found) * len(plain) + len(trained) * len(self.networks),
             goodness={name: self._judge(found, name) for name in JUDGED if name in self.plain},
             free_runs=self._run_freely(found, trained),
+            fold_orders=self._reorder(results, gathered),
+            ceiling=read_ceiling(results[self._key("ceiling")]) if self.case.trials.is_locked else None,
             panel=results[self._key("panel")],
         )
 
@@ -243,12 +267,22 @@ class UnitPlan:
         held_out = [np.flatnonzero(self.case.fold == k) for k in range(self.case.n_folds)]
         whole = join_clocks(clocks, held_out)
         bin_s, seed = self.case.trials.bin_s, self.case.seed
-        return judge_rescaled(run_clock(whole, bin_s, likelihood=self.case.likelihood, seed=seed))
+        return judge_rescaled(run_clock(whole, bin_s, likelihood=mean_likelihood(self.case.likelihood), seed=seed))
+
+    def _reorder(self, results: Mapping[str, Arrays], scores: Mapping[str, np.ndarray]) -> FoldOrders | None:
+        """Compare the scores with those of folds of the other order."""
+        if self.refolded is None:
+            return None
+        other = self._gather(results, "refold", list(self.twice), fold=self.refolded.fold)
+        own = {name: scores[name] for name in self.twice}
+        orders = (own, other) if self.options.fold_order == "contiguous" else (other, own)
+        n_spikes = self.case.trials.spikes_per_trial
+        return compare_fold_orders(*orders, n_spikes, n_folds=self.case.n_folds, rope=self.options.rope)
 
     def _run_freely(self, found: list[Arrays], trained: Mapping[tuple[int, int], Arrays]) -> dict[str, FreeRun]:
         """Judge the copies of all folds together."""
         runs, trials = {}, self.case.trials
-        if not self.options.n_copies:
+        if not self.options.n_copies or self.case.likelihood not in LIKELIHOODS:
             return runs
         held_out = [np.flatnonzero(self.case.fold == k) for k in range(self.case.n_folds)]
         for name in (name for name in RUNS_FREELY if name in self.reported):
@@ -267,13 +301,16 @@ class UnitPlan:
         # The networks of one seed run freely: copies of others would tell the same.
         return fold_work(self.case, rungs, k, self.options.n_copies if seed == 0 else 0)
 
-    def _gather(self, results: Mapping[str, Arrays], kind: str, names: list[str]) -> dict[str, np.ndarray]:
+    def _gather(
+        self, results: Mapping[str, Arrays], kind: str, names: list[str], *, fold: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """Lay the folds' held-out scores of every rung back onto the trials."""
+        fold = self.case.fold if fold is None else fold
         scores = {name: np.empty(self.case.fold.size) for name in names}
         for k in range(self.case.n_folds):
             rows = results[self._key(kind, k)]["log_likelihood"]
             for j, name in enumerate(names):
-                scores[name][self.case.fold == k] = rows[j]
+                scores[name][fold == k] = rows[j]
         return scores
 
     def _pick(self, scores: Mapping[str, np.ndarray], choice: list[str]) -> np.ndarray:
@@ -296,8 +333,7 @@ class UnitPlan:
 
     def _work(self, kind: str, run: Callable[[], Arrays], *which: object) -> Work:
         """Wrap a unit of work with its address, label and cost."""
-        what = {"fold": "ladder", "network": "networks", "panel": "figures"}.get(kind, f"{kind}s")
-        return Work(self._key(kind, *which), f"unit {self.case.name}: {what}", self._cost(kind), run)
+        return Work(self._key(kind, *which), f"unit {self.case.name}: {_LABELS[kind]}", self._cost(kind), run)
 
     def _key(self, kind: str, *which: object) -> str:
         """Give the content address of a unit of work."""

@@ -67,8 +67,28 @@ def gain_interval(log_likelihood: np.ndarray, reference: np.ndarray, n_spikes: n
     total = float(np.sum(n_spikes))
     if total == 0.0 or n_trials < 2:
         return Gain(np.nan, np.nan, np.nan, np.nan, inflation, n_trials)
-    value = float(bits.sum() / total)
-    errors = (bits - value * n_spikes) / np.mean(n_spikes)
+    value, errors = gain_errors(bits, n_spikes)
     sd = float(np.std(errors, ddof=1))
     reach = float(stats.t.ppf(0.975, n_trials - 1)) * inflation * sd / np.sqrt(n_trials)
     return Gain(value, float(value - reach), float(value + reach), sd, inflation, n_trials)
+
+
+def gain_errors(bits: np.ndarray, n_spikes: np.ndarray) -> tuple[float, np.ndarray]:
+    """Give a gain in bits per spike and what each trial contributes to its error.
+
+    Parameters
+    ----------
+    bits : ndarray of float, shape (n_trials,)
+        Difference of two models on each held-out trial, in bits.
+    n_spikes : ndarray of int, shape (n_trials,)
+        Scored spikes of each trial; some trial must hold one.
+
+    Returns
+    -------
+    value : float
+        ``G = sum d / sum n``.
+    errors : ndarray of float, shape (n_trials,)
+        ``e = (d - G n) / mean(n)``, whose mean is 0.
+    """
+    value = float(bits.sum() / float(np.sum(n_spikes)))
+    return value, (bits - value * n_spikes) / np.mean(n_spikes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,20 @@ import xarray as xr
 from scipy import stats
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.evaluation.detectable import detectable_gain, detectable_words
+from cortexrnn.evaluation.discoveries import history_p
 from cortexrnn.evaluation.evidence import UnitEvidence
-from cortexrnn.evaluation.ladder import CONTROL, TWINS
+from cortexrnn.evaluation.ladder import ALONE, CONTROL, TWINS
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
 from cortexrnn.evaluation.scores import Gain, gain_interval
+from cortexrnn.evaluation.seeds import seed_spread
 from cortexrnn.evaluation.verdict import (
     HISTORY_MATTERS,
     INCONCLUSIVE,
     MIN_SPIKES,
+    MIN_TRIALS,
     NO_RELEVANT_HISTORY,
-    VERDICTS,
     decide,
     more_trials,
 )
@@ -60,16 +62,24 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
     steps = {
         name: over(name, CONTROL if name in TWINS.values() else below) for name, below in _neighbours(plan.reported)
     }
+    is_enough = total >= MIN_SPIKES and trials.n_trials >= MIN_TRIALS
+    smallest = _number(detectable_gain(ordered[0])) if is_enough else None
+    spread = seed_spread(scores.log_likelihood, [*TWINS, *TWINS.values(), "M7"], n_spikes)
     extra = more_trials(ordered[0], options.rope) if answer.verdict == INCONCLUSIVE else None
     return {
         "unit": scores.case.name,
         "n_spikes": total,
         "rate_hz": _number(total / (trials.scored.sum() * trials.bin_s)),
         "n_trials": trials.n_trials,
-        "rungs": {name: {"bits_per_spike": score["value"], "ci": score["ci"]} for name, score in rungs.items()},
+        "rungs": {
+            name: {"bits_per_spike": score["value"], "ci": score["ci"], "seed_sd": spread.get(name)}
+            for name, score in rungs.items()
+        },
         "steps": {name: _score(gain, total) for name, gain in steps.items()},
         "history_gain": _score(ordered[0], total) | {"over": better, "chosen": scores.chosen},
-        "seed_sd": _seed_sd(scores, n_spikes),
+        "p": _number(history_p(ordered)) if is_enough else None,
+        "detectable_gain": smallest,
+        "detectable_text": detectable_words(smallest, trials.n_trials),
         "surrogate_p": p,
         "surrogate_kind": scores.surrogate_kind,
         "verdict": answer.verdict,
@@ -80,6 +90,8 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "refractory_mass": _refractory_mass(scores),
         "goodness": {name: fit.to_dict() for name, fit in scores.goodness.items()},
         "free_run": {name: run.to_dict() for name, run in scores.free_runs.items()},
+        "ceiling": scores.ceiling.to_dict() if scores.ceiling else None,
+        "fold_orders": scores.fold_orders.to_dict() if scores.fold_orders else None,
         "isi_violations": int(scores.age_spikes[1 : 1 + _n_refractory(scores)].sum()),
         "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
     }
@@ -98,7 +110,9 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "rungs": {},
         "steps": {},
         "history_gain": empty | {"over": None, "chosen": []},
-        "seed_sd": None,
+        "p": None,
+        "detectable_gain": None,
+        "detectable_text": "",
         "surrogate_p": None,
         "surrogate_kind": None,
         "verdict": INCONCLUSIVE,
@@ -109,6 +123,8 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
         "goodness": {},
         "free_run": {},
+        "ceiling": None,
+        "fold_orders": None,
         "isi_violations": 0,
         "warnings": [sentence],
     }
@@ -129,60 +145,6 @@ def known_truth(unit: xr.Dataset, verdict: str) -> dict[str, Any] | None:
         "has_history": has_history,
         "agrees": verdict != wrong,
     }
-
-
-def population_summary(units: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Count verdicts and average the history gain over units, with a t interval over units."""
-    values = np.array([u["history_gain"]["value"] for u in units if u["history_gain"]["value"] is not None])
-    counts = {verdict: sum(u["verdict"] == verdict for u in units) for verdict in VERDICTS}
-    interval = None
-    if values.size > 1:
-        reach = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-        interval = [float(values.mean() - reach), float(values.mean() + reach)]
-    return {
-        "n_units": len(units),
-        "verdicts": counts,
-        "history_gain": {
-            "mean": float(values.mean()) if values.size else None,
-            "median": float(np.median(values)) if values.size else None,
-            "ci": interval,
-        },
-        "sentence": _population_sentence(values, interval),
-        "free_run": _population_free_run(units),
-    }
-
-
-def _population_free_run(units: list[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Count the units that every model copied, and those in whose copies some trial ran away."""
-    counts: dict[str, dict[str, int]] = {}
-    for unit in units:
-        for name, run in unit["free_run"].items():
-            entry = counts.setdefault(name, {"n_units": 0, "n_diverging": 0})
-            entry["n_units"] += 1
-            entry["n_diverging"] += run["divergence_rate"] > 0.0
-    return counts
-
-
-def verdict_sentence(counts: Mapping[str, int], n_units: int) -> str:
-    """Say the answer for the recording in one sentence."""
-    matters, none, open_ = counts[HISTORY_MATTERS], counts[NO_RELEVANT_HISTORY], counts[INCONCLUSIVE]
-    noun = "unit" if n_units == 1 else "units"
-    parts = [f"Spike history matters in {matters} of {n_units} {noun}"]
-    if none:
-        parts.append(f"is not relevant in {none}")
-    if open_:
-        parts.append(f"remains open in {open_}")
-    return (", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]) + "."
-
-
-def _population_sentence(values: np.ndarray, interval: list[float] | None) -> str:
-    """Say how large the history gain is over units."""
-    if interval is None:
-        return ""
-    return (
-        f"Over {values.size} units the history gain is {values.mean():.3f} bits/spike on average "
-        f"(95 % interval over units {interval[0]:.3f} to {interval[1]:.3f}; median {np.median(values):.3f})."
-    )
 
 
 def control_summary(evidence: list[UnitEvidence]) -> dict[str, Any]:
@@ -228,7 +190,7 @@ def _neighbours(names: list[str]) -> list[tuple[str, str]]:
     pairs = []
     for below, name in itertools.pairwise(names):
         is_history = name in ("M4", "MK", "HMM", "M5", *TWINS)
-        pairs.append((name, CONTROL if is_history else below))
+        pairs.append((name, ALONE.get(name, CONTROL if is_history else below)))
     return pairs
 
 
@@ -237,14 +199,6 @@ def _score(gain: Gain, n_spikes: int) -> dict[str, Any]:
     if n_spikes < MIN_SPIKES or not math.isfinite(gain.value):
         return {"value": None, "ci": None}
     return {"value": gain.value, "ci": gain.interval}
-
-
-def _seed_sd(scores: UnitScores, n_spikes: np.ndarray) -> float | None:
-    """Give the standard deviation over seeds of the first network's score in bits per spike."""
-    rows = next((scores.log_likelihood[name] for name in TWINS if name in scores.log_likelihood), None)
-    if rows is None or rows.shape[0] < 2 or not n_spikes.sum():
-        return None
-    return _number(np.std(rows.sum(axis=1), ddof=1) / (n_spikes.sum() * np.log(2.0)))
 
 
 def _more_trials_text(verdict: str, extra: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from cortexrnn.evaluation.detectable import POWER_SUPERIORITY
 from cortexrnn.evaluation.scores import Gain
 
 HISTORY_MATTERS = "history matters"
@@ -16,7 +17,6 @@ MIN_TRIALS = 10
 MIN_SPIKES = 30
 SIGNIFICANCE = 0.05
 _TOO_MANY_FACTOR = 10
-_POWER_SUPERIORITY = 1.96 + 0.84
 _POWER_EQUIVALENCE = 1.96 + 1.28
 
 
@@ -95,7 +95,7 @@ def more_trials(gain: Gain, rope: float) -> int | None:
     spread = (gain.inflation * gain.sd) ** 2
     needed = []
     if gain.value > 0.0:
-        needed.append(_POWER_SUPERIORITY**2 * spread / gain.value**2)
+        needed.append(POWER_SUPERIORITY**2 * spread / gain.value**2)
     if abs(gain.value) < rope:
         needed.append(_POWER_EQUIVALENCE**2 * spread / (rope - abs(gain.value)) ** 2)
     if not needed:

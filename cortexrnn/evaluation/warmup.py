@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 from tqdm import tqdm
 
-from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.adapter import Adapted
+from cortexrnn.encoding.adapter_trials import AdaptedTrials
+from cortexrnn.encoding.arrays import Neighbours, UnitTrials
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.evaluation.options import CompareOptions
@@ -35,6 +37,11 @@ def compile_kernels(models: Mapping[str, Rung], options: CompareOptions, *, is_s
     counts = (rng.random((8, 40)) < 0.2).astype(np.uint16)
     whole = np.ones(counts.shape, dtype=bool)
     trials = UnitTrials(counts, whole, whole.copy(), np.zeros(8, dtype=np.int64), np.arange(8.0), 1e-3, True)
+    trials = trials._replace(covariates=rng.standard_normal((8, 40, 1)), covariate_names=("warm-up",))
+    # Models of other libraries have nothing to compile, and may want more than eight trials.
+    models = {name: rung for name, rung in models.items() if not isinstance(rung, Adapted | AdaptedTrials)}
+    if any(rung.needs_neighbours for rung in models.values()):
+        trials = trials._replace(neighbours=Neighbours(np.stack([counts, counts[::-1]], axis=2), 0))
     case = UnitCase(name="warm-up", trials=trials, fold=np.arange(8) // 4, seed=0, likelihood=options.likelihood)
     plain = {name: rung for name, rung in models.items() if not isinstance(rung, NetworkRung)}
     with _ticking("compiling kernels (first run only)", is_shown=is_shown):

@@ -9,11 +9,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.contamination import FittedGuard, guarded
 from cortexrnn.encoding.gain import CausalGain, FittedGain
 from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
-from cortexrnn.encoding.likelihood import LIKELIHOODS, trial_log_likelihood
+from cortexrnn.encoding.likelihood import (
+    LIKELIHOODS,
+    NEGATIVE_BINOMIAL,
+    count_dispersion,
+    draw_gains,
+    mean_likelihood,
+    negative_binomial_log_likelihood,
+    trial_log_likelihood,
+)
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.renewal import age_steps, sum_by_step
+from cortexrnn.encoding.simulation import draw_without_history
 from cortexrnn.evaluation.copying import copy_fold
 from cortexrnn.evaluation.ladder import TWINS
 from cortexrnn.evaluation.rescaling import wind_clock
@@ -47,6 +57,8 @@ class UnitCase:
         The user's seed.
     likelihood : str
         Observation model of the scorer.
+    control : CausalGain
+        M3 of the ladder.
     """
 
     name: str
@@ -54,6 +66,7 @@ class UnitCase:
     fold: np.ndarray
     seed: int
     likelihood: str
+    control: CausalGain = CausalGain()
 
     @property
     def n_folds(self) -> int:
@@ -63,7 +76,14 @@ class UnitCase:
     @functools.cached_property
     def null(self) -> FittedGain:
         """The unit without history, fitted to all trials: what surrogates are simulated from."""
-        return CausalGain().fit(self.trials)
+        return self.control.fit(self.trials)
+
+    @functools.cached_property
+    def null_dispersion(self) -> float:
+        """Dispersion of the counts around what `null` expects; 0 unless the observation model has one."""
+        if self.likelihood != NEGATIVE_BINOMIAL:
+            return 0.0
+        return count_dispersion(self.trials, self.null.log_mu(self.trials))
 
 
 class FoldFits:
@@ -79,16 +99,31 @@ class FoldFits:
         self.train = train
         self.test = test
         self._fitted: dict[Rung, tuple[Fitted, np.ndarray, np.ndarray]] = {}
+        self._dispersion: dict[Rung, float] = {}
 
     def fit(self, rung: Rung) -> tuple[Fitted, np.ndarray]:
-        """Give the fitted rung and its log mu of the test trials."""
-        fitted, _, on_test = self._fit(rung)
+        """Give the fitted rung, guarded where it sees history, and its log mu of the test trials."""
+        fitted, _, on_test = self._fit(guarded(rung))
         return fitted, on_test
 
     def fit_with_ridge(self, glm: HistoryGLM, ridge: float) -> np.ndarray:
         """Fit a history GLM with a given ridge and give its log mu of the test trials."""
         below, train_log_mu, test_log_mu = self._fit(glm.baseline)
         return glm.fit_with_ridge(self.train, below, train_log_mu, ridge).extend(self.test, test_log_mu)
+
+    def score(self, rung: Rung, log_mu: np.ndarray, likelihood: str) -> np.ndarray:
+        """Give the log-likelihood of every test trial under a prediction of this rung, or of one of its kind."""
+        if likelihood != NEGATIVE_BINOMIAL:
+            return trial_log_likelihood(self.test, log_mu, LIKELIHOODS[likelihood])
+        return negative_binomial_log_likelihood(self.test, log_mu, self.dispersion(rung, likelihood))
+
+    def dispersion(self, rung: Rung, likelihood: str) -> float:
+        """Give the dispersion of the training counts around what the rung expects; 0 unless the law has one."""
+        if likelihood != NEGATIVE_BINOMIAL:
+            return 0.0
+        if rung not in self._dispersion:
+            self._dispersion[rung] = count_dispersion(self.train, self._fit(guarded(rung))[1])
+        return self._dispersion[rung]
 
     def _fit(self, rung: Rung) -> tuple[Fitted, np.ndarray, np.ndarray]:
         """Fit a rung once, on the rung below it."""
@@ -125,11 +160,10 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int, n_copies: int =
         (`TIMESCALE_WINDOWS_S`) with the ridge that M5 chose, where M5 is among the rungs; and for
         each of `JUDGED` among the rungs its clock on the test trials, under ``"M5 quiet"`` and so on
         (see `cortexrnn.evaluation.rescaling.Clock`); with copies also what `copy_fold` gives, under ``"M5 copied"`` and
-        so on.
+        so on, unless the observation model is the negative binomial.
     """
     train, test = case.trials.take(case.fold != k), case.trials.take(case.fold == k)
     fits = FoldFits(train, test)
-    likelihood = LIKELIHOODS[case.likelihood]
     n_lags = max(1, round(AGE_WINDOW_S / test.bin_s))
     steps = age_steps(test.counts, test.observed, n_lags)
     rows: dict[str, list] = {"log_likelihood": [], "validation": [], "age_expected": [], "leaks": []}
@@ -139,28 +173,33 @@ def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int, n_copies: int =
         fitted, log_mu = fits.fit(rung)
         log_mu = np.ascontiguousarray(log_mu)
         if name in JUDGED:
-            clock = wind_clock(test, log_mu, likelihood=case.likelihood)
+            rng = stream(case.seed, "gains", case.name, name, k)
+            gained = draw_gains(test, log_mu, fits.dispersion(rung, case.likelihood), rng)
+            clock = wind_clock(test, gained, likelihood=mean_likelihood(case.likelihood))
             extra |= {f"{name} {field}": values for field, values in clock._asdict().items()}
-        if name in RUNS_FREELY and n_copies:
+        # Nothing draws negative-binomial counts bin by bin.
+        if name in RUNS_FREELY and n_copies and case.likelihood in LIKELIHOODS:
             seed = int(stream(case.seed, "copies", case.name, name, k).integers(2**62))
             copied = copy_fold(fitted, test, log_mu, n_copies=n_copies, likelihood=case.likelihood, seed=seed)
             extra |= {f"{name} {field}": values for field, values in copied.items()}
         spikes_by_trial, expected = sum_by_step(test.counts, test.scored, log_mu, steps, n_lags + 2)
         spikes = spikes_by_trial.sum(axis=0)
-        rows["log_likelihood"].append(trial_log_likelihood(test, log_mu, likelihood))
+        rows["log_likelihood"].append(fits.score(rung, log_mu, case.likelihood))
         rows["validation"].append(fitted.validation_log_likelihood if _is_candidate(rung) else np.nan)
         rows["age_expected"].append(expected.sum(axis=0))
         rows["leaks"].append(leaks(fitted, test, stream(case.seed, "leak probe", case.name, k)))
     if "M5" in rungs:
-        rows["timescale"] = [trial_log_likelihood(test, log_mu, likelihood) for log_mu in _by_window(fits, rungs["M5"])]
+        glm = rungs["M5"]
+        rows["timescale"] = [fits.score(glm, log_mu, case.likelihood) for log_mu in _by_window(fits, glm)]
     return {name: np.array(values) for name, values in rows.items()} | {"age_spikes": spikes} | extra
 
 
 def _by_window(fits: FoldFits, glm: HistoryGLM) -> list[np.ndarray]:
-    """Give log mu of the test trials under history GLMs of growing windows."""
-    ridge = fits.fit(glm)[0].ridge
+    """Give log mu of the test trials under history GLMs of growing windows, with the ridge and the guard of the GLM."""
+    guard: FittedGuard = fits.fit(glm)[0]
     windows_s = [max(window_s, fits.train.bin_s) for window_s in TIMESCALE_WINDOWS_S]
-    return [fits.fit_with_ridge(replace(glm, history_s=window_s), ridge) for window_s in windows_s]
+    ridge = guard.below.ridge
+    return [guard.mix(fits.fit_with_ridge(replace(glm, history_s=window_s), ridge)) for window_s in windows_s]
 
 
 def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int) -> Arrays:
@@ -180,7 +219,7 @@ def surrogate_work(case: UnitCase, rungs: Mapping[str, Rung], kind: str, b: int)
         fits = FoldFits(trials.take(~is_test), trials.take(is_test))
         for j, rung in enumerate(rungs.values()):
             fitted, log_mu = fits.fit(rung)
-            log_likelihood[j, is_test] = trial_log_likelihood(fits.test, log_mu, LIKELIHOODS[case.likelihood])
+            log_likelihood[j, is_test] = fits.score(rung, log_mu, case.likelihood)
             if _is_candidate(rung):
                 validation[k, j] = fitted.validation_log_likelihood
     return {
@@ -199,7 +238,7 @@ def panel_work(case: UnitCase, rungs: Mapping[str, Rung], glm: HistoryGLM) -> Ar
         ``psth_log_mu`` (n_conditions, n_bins), ``lag_s``, ``filter`` and ``filter_error`` (n_lags,).
     """
     fits = FoldFits(case.trials, case.trials)
-    fitted: FittedHistoryGLM = fits.fit(glm)[0]
+    fitted: FittedHistoryGLM = fits.fit(glm)[0].below
     lag_s, effect, error = fitted.filter()
     conditions = np.unique(case.trials.condition)
     first = np.array([np.flatnonzero(case.trials.condition == c)[0] for c in conditions])
@@ -208,7 +247,7 @@ def panel_work(case: UnitCase, rungs: Mapping[str, Rung], glm: HistoryGLM) -> Ar
 
 
 def leaks(fitted: Fitted, trials: UnitTrials, rng: np.random.Generator) -> bool:
-    """Tell whether a change of the spikes in one bin moves the prediction of that bin or an earlier one.
+    """Tell whether a change of all units' spikes in one bin moves the prediction of that bin or an earlier one.
 
     The prediction must stay the same to the bit: it may depend on the past only.
     """
@@ -220,6 +259,10 @@ def leaks(fitted: Fitted, trials: UnitTrials, rng: np.random.Generator) -> bool:
     counts = one.counts.copy()
     counts[0, t] = 0 if counts[0, t] else 1
     changed = one._replace(counts=counts)
+    if one.neighbours is not None:
+        beside = one.neighbours.counts.copy()
+        beside[0, t] = beside[0, t] == 0
+        changed = changed._replace(neighbours=one.neighbours._replace(counts=beside))
     return not np.array_equal(fitted.log_mu(one)[0, : t + 1], fitted.log_mu(changed)[0, : t + 1])
 
 
@@ -235,10 +278,6 @@ def _make_surrogate(case: UnitCase, kind: str, b: int) -> UnitTrials:
     if kind == EXCHANGED:
         counts = exchange_trials(trials.counts, trials.observed, trials.condition, rng)
         return trials._replace(counts=counts)
-    fitted = case.null
-    gain = np.ones(trials.n_trials)
-    if fitted.variance > 0.0:
-        gain = rng.gamma(1.0 / fitted.variance, fitted.variance, trials.n_trials)
-    mean = np.exp(fitted.below.log_mu(trials)) * gain[:, None]
-    drawn = rng.random(mean.shape) < -np.expm1(-mean) if case.likelihood == "bernoulli" else rng.poisson(mean)
-    return trials._replace(counts=np.where(trials.observed, drawn, 0).astype(np.uint16))
+    dispersion = case.null_dispersion
+    counts = draw_without_history(case.null, trials, case.likelihood, rng, dispersion=dispersion)
+    return trials._replace(counts=counts)

@@ -6,7 +6,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from cortexrnn.report import figures, population
+from cortexrnn.report import figures, honesty, on_demand, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
 from cortexrnn.report.free_run import plot_curves, select_runner
 from cortexrnn.report.goodness import plot_rescaled
@@ -35,7 +35,8 @@ _CAPTIONS: dict[str, str] = {
     "population": (
         "History gain of every unit with its 95 % interval. The shaded region, \N{PLUS-MINUS SIGN}{rope:g} "
         "bits/spike, is too small to matter. Filled circle: history matters; open square: no relevant "
-        "history; open triangle: inconclusive."
+        "history; open triangle: inconclusive. Bar at the left edge: found at a false discovery rate of 5 %. Grey: "
+        "gains that these trials would show with a power below 80 %."
     ),
     "refractory": (
         "How often a unit fires right after its own spike (filled), beside what the stimulus-locked rate "
@@ -45,6 +46,19 @@ _CAPTIONS: dict[str, str] = {
         "Every unit's held-out score at each rung. Up to M3 nothing is spike history: stimulus, drift and "
         "trial gain. From M4 on (shaded) it is."
     ),
+    "nulls": (
+        "Score of every rung, pooled over units, over each of three nulls: the mean rate of the training trials, that "
+        "of the held-out trials, and the stimulus-locked rate M1; with 95 % intervals."
+    ),
+    "bins": (
+        "What stimulus and history tell about the spikes in bins of several widths: thin lines are units, thick ones "
+        "their mean. History should level off to the left; a gain that wide bins alone show is theirs."
+    ),
+    "budget": (
+        "Held-out score of every rung after training on ever more trials, pooled over units, with 95 % intervals. "
+        "Where curves still rise, more trials would help."
+    ),
+    "likeness": "{sentence} Intervals of 95 %; marks as in the figure of all units.",
     "waterfall": "Unit {label}: what each rung adds, with 95 % intervals. History gain {gain} bits/spike.",
     "raster": "Unit {label}: spikes of every trial, the trial average, and the rate of M1{colours}.",
     "isi": (
@@ -82,7 +96,7 @@ class Drawing:
         File name without its ending.
     kind : str
         Which figure it is: "waterfall", "raster", "isi", "history", "goodness", "free", "population", "refractory",
-        "ladder".
+        "ladder", "nulls", "bins", "budget", "likeness".
     caption : str
         One or two sentences, plain text.
     svg : str
@@ -137,16 +151,42 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
     left = 22.0 + 5.8 * max((len(show_label(unit["unit"], 16)) for unit in units), default=1)
     with _figure_style():
         gains = _new_figure(height)
-        population.plot_population(_axes(gains, left=left, top=22.0), units, rope=rope)
+        honesty.plot_discoveries(_axes(gains, left=left, top=22.0), units, rope=rope)
         refractory = _new_figure(height)
         population.plot_refractory(_axes(refractory, left=left, top=22.0), units)
         ladder = _new_figure(270.0)
         population.plot_ladder(_axes(ladder, left=52.0, bottom=26.0, top=20.0), units)
-        return [
+        drawings = [
             _finish(gains, "population", "population", rope=rope),
             _finish(refractory, "population_refractory", "refractory"),
             _finish(ladder, "population_ladder", "ladder"),
         ]
+        nulls = (summary.get("population") or {}).get("nulls")
+        if nulls:
+            pooled = _new_figure(250.0)
+            honesty.plot_nulls(_axes(pooled, left=52.0, top=20.0), nulls)
+            drawings.append(_finish(pooled, "population_nulls", "nulls"))
+        return drawings
+
+
+def draw_extras(extras: Mapping[str, xr.Dataset]) -> list[Drawing]:
+    """Draw what was asked beside a comparison: bin sweep, data budget, data of known truth."""
+    drawings = []
+    with _figure_style():
+        if "bin_sweep" in extras:
+            figure = _new_figure(230.0)
+            on_demand.plot_bin_sweep(_axes(figure, left=52.0), extras["bin_sweep"])
+            drawings.append(_finish(figure, "bin_sweep", "bins"))
+        if "data_budget" in extras:
+            figure = _new_figure(230.0)
+            on_demand.plot_data_budget(_axes(figure, left=52.0, right=84.0), extras["data_budget"])
+            drawings.append(_finish(figure, "data_budget", "budget"))
+        if "likeness" in extras:
+            found = extras["likeness"]
+            figure = _new_figure(min(460.0, 80.0 + 24.0 * found.sizes["unit"]))
+            on_demand.plot_likeness(_axes(figure, left=92.0), found)
+            drawings.append(_finish(figure, "likeness", "likeness", sentence=found.attrs["sentence"]))
+    return drawings
 
 
 def draw_units(summary: dict[str, Any], panels: xr.Dataset) -> Iterator[list[Drawing]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,9 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from cortexrnn.report import formats, text
-from cortexrnn.report.drawing import Drawing, draw_population, draw_units, save_drawing
+from cortexrnn.report.drawing import Drawing, draw_extras, draw_population, draw_units, save_drawing
+from cortexrnn.report.honesty import parts_sentence
+from cortexrnn.report.population import gain_order
 from cortexrnn.report.style import RUNG_ORDER, RUNG_WORDS, VERDICTS, verdict_style
 from cortexrnn.runs.files import atomic_write
 
@@ -29,6 +30,7 @@ def write_report(
     summary: Mapping[str, Any],
     panels: xr.Dataset,
     *,
+    extras: Mapping[str, xr.Dataset] | None = None,
     figures_folder: str | Path | None = None,
     shows_progress: bool = False,
 ) -> Path:
@@ -46,6 +48,8 @@ def write_report(
         lag (s), spike: `psth_hz`, `psth_model_hz`, `isi_observed`, `isi_model`, `history_gain_factor`,
         `history_low`, `history_high`, `spike_unit`, `spike_trial`, `spike_time_s`, and optionally
         `trial_condition` over ``trial``. Units that it lacks get no figures of their spikes.
+    extras : mapping of str to xarray.Dataset, optional
+        What was asked beside it: `bin_sweep`, `data_budget`, `likeness`.
     figures_folder : path, optional
         If given, every figure is also written there as an SVG file, without drawing it twice.
     shows_progress : bool
@@ -62,13 +66,14 @@ def write_report(
         If the page or a figure cannot be written.
     """
     population = draw_population(summary)
+    asked = draw_extras(extras or {})
     drawn = draw_units(summary, panels)
     groups = list(tqdm(drawn, "drawing", len(summary["units"]), leave=False, disable=not shows_progress))
     if figures_folder is not None:
-        for drawing in [*population, *(each for group in groups for each in group)]:
+        for drawing in [*population, *asked, *(each for group in groups for each in group)]:
             save_drawing(figures_folder, drawing)
     target = Path(path)
-    atomic_write(target, _render(summary, population, groups).encode("utf-8"))
+    atomic_write(target, _render(summary, population, asked, groups).encode("utf-8"))
     return target
 
 
@@ -89,7 +94,9 @@ def fill_template(name: str, **content: Any) -> str:
     return _environment().get_template(name).render(**content)
 
 
-def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[list[Drawing]]) -> str:
+def _render(
+    summary: Mapping[str, Any], population: list[Drawing], asked: list[Drawing], groups: list[list[Drawing]]
+) -> str:
     """Fill the page's template; every value that is not one of our own figures is escaped."""
     units = summary["units"]
     sections = [
@@ -98,13 +105,14 @@ def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[
     ]
     is_long = len(units) > MAX_OPEN_UNITS
     if is_long:
-        sections.sort(key=_by_gain)
+        sections.sort(key=lambda section: gain_order(section["unit"]))
     return fill_template(
         "report.html",
         summary=summary,
         counts=_count_verdicts(summary),
         sections=sections,
         population_figures=population,
+        asked_figures=asked,
         largest=text.unit_to_quote(units),
         alarms=text.alarm_sentences(summary),
         rungs=[name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in units)],
@@ -116,12 +124,6 @@ def _render(summary: Mapping[str, Any], population: list[Drawing], groups: list[
         caution=text.CAUTION,
         verdict_styles=VERDICTS,
     )
-
-
-def _by_gain(section: Mapping[str, Any]) -> float:
-    """Give the key that puts the largest history gain first and a missing one last."""
-    gain = (section["unit"].get("history_gain") or {}).get("value")
-    return math.inf if formats.is_missing(gain) else -gain
 
 
 def _environment() -> Environment:
@@ -147,6 +149,7 @@ def _environment() -> Environment:
         # A percentage must not part from its sign at a line's end.
         tie=lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
         refractory=text.refractory_sentence,
+        parts=parts_sentence,
         slug=lambda verdict: verdict_style(verdict).slug,
     )
     return environment

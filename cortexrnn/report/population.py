@@ -19,7 +19,12 @@ _LADDER = tuple(name for name in RUNG_ORDER if name not in (*CUT_RUNGS, "history
 
 def order_units(units: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sort units by history gain, largest first; units without one come last in their own order."""
-    return sorted(units, key=lambda unit: -_gain(unit) if not math.isnan(_gain(unit)) else math.inf)
+    return sorted(units, key=gain_order)
+
+
+def gain_order(unit: dict[str, Any]) -> float:
+    """Give the key that puts the largest history gain first and a missing one last."""
+    return math.inf if math.isnan(_gain(unit)) else -_gain(unit)
 
 
 def plot_population(ax: Axes, units: list[dict[str, Any]], *, rope: float = 0.01) -> Axes:

@@ -61,8 +61,8 @@ VERDICTS: dict[str, VerdictStyle] = {
 CUT_RUNGS = ("M6cut", "M6 vanilla cut", "M6 LSTM cut", "M6 Dale cut")
 NETWORK_RUNGS = ("M6", "M6 vanilla", "M6 LSTM", "M6 Dale")
 RUNG_ORDER = (
-    "M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5",
-    *(name for pair in zip(CUT_RUNGS, NETWORK_RUNGS, strict=True) for name in pair), "history",
+    "M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M5 coupled",
+    *(name for pair in zip(CUT_RUNGS, NETWORK_RUNGS, strict=True) for name in pair), "M7", "history",
 )  # fmt: skip
 
 RUNG_WORDS: dict[str, str] = {
@@ -74,6 +74,7 @@ RUNG_WORDS: dict[str, str] = {
     "MK": "pattern of the last bins",
     "HMM": "hidden state",
     "M5": "spike history, GLM",
+    "M5 coupled": "and other units, GLM",
     "M6cut": "network, own spikes cut",
     "M6": "network, own spikes in",
     "M6 vanilla cut": "own spikes cut",
@@ -82,10 +83,11 @@ RUNG_WORDS: dict[str, str] = {
     "M6 LSTM": "LSTM",
     "M6 Dale cut": "own spikes cut",
     "M6 Dale": "E-I network",
+    "M7": "and other units, network",
     "history": "history rung, chosen in training",
 }
 
-SPIKE_HISTORY_RUNGS = frozenset({"M4", "MK", "HMM", "M5", *NETWORK_RUNGS, "history"})
+SPIKE_HISTORY_RUNGS = frozenset({"M4", "MK", "HMM", "M5", "M5 coupled", *NETWORK_RUNGS, "M7", "history"})
 
 # Matplotlib settings of every figure. `text.parse_math` is off because a unit may be called "$1$".
 FIGURE_STYLE: dict[str, Any] = {

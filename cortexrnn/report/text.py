@@ -39,6 +39,7 @@ _RUNG_METHODS: dict[str, str] = {
     "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
     "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
     "M5": "M5, a GLM with M3 as offset and the unit's spike history on raised cosines and single bins up to 5 ms",
+    "M5 coupled": "M5 coupled, the same GLM with coupling filters from the strictly past spikes of all other units",
     "MK": "MK, M3 times a factor for the pattern of the last bins (a Markov chain of order up to 16)",
     "HMM": "HMM, M3 times the gain of a hidden state that follows a Markov chain, scored one step ahead",
     "M6cut": "M6cut, the network of M6 with its spike input set to zero (control)",
@@ -46,6 +47,7 @@ _RUNG_METHODS: dict[str, str] = {
     "M6 vanilla": "the same with a vanilla network (M6 vanilla) and its control",
     "M6 LSTM": "the same with an LSTM (M6 LSTM) and its control",
     "M6 Dale": "the same with an E-I rate network with Tsodyks-Markram synapses (M6 Dale) and its control",
+    "M7": "M7, the network of M6 that also sees principal components of the past spikes of all other units",
 }
 
 
@@ -266,7 +268,9 @@ def _unit_row(unit: Mapping[str, Any], rungs: list[str]) -> dict[str, Any]:
         for key in (
             "surrogate_p",
             "surrogate_kind",
-            "seed_sd",
+            "p",
+            "q",
+            "detectable_gain",
             "more_trials",
             "timescale_s",
             "isi_violations",
@@ -281,6 +285,8 @@ def _unit_row(unit: Mapping[str, Any], rungs: list[str]) -> dict[str, Any]:
             f"{name}_low": low,
             f"{name}_high": high,
         }
+        if name in (*NETWORK_RUNGS, *CUT_RUNGS, "M7"):
+            row[f"{name}_seed_sd"] = _number(rung.get("seed_sd"))
     for name in rungs:
         step = (unit.get("steps") or {}).get(name)
         if step:

@@ -30,6 +30,7 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 450, 90, 6
 # Functions of more than six parameters and the reason; kernels are exempt, which take arrays and numbers, not specs.
 LONG_SIGNATURES: dict[str, str] = {
     "dynamics/simulate.py:simulate": "one call is one experiment: what, how long, how often, driven by what, kept how",
+    "evaluation/data_budget.py:data_budget": "the comparison's arguments and the sizes of the training sets",
     "training/loop.py:train": "one call is one training: which network, on what, from which seed, how, keeping what",
     "training/tasks/own.py:from_function": "a task in one call: its trials, their size and noise, their judge",
 }

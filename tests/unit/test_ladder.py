@@ -6,15 +6,16 @@ from dataclasses import fields
 
 import pytest
 
+from cortexrnn.encoding.stimulus import Stimulus
 from cortexrnn.errors import OptionError
-from cortexrnn.evaluation.ladder import ALWAYS, QUICK_RUNGS, RUNGS, TWINS, USUAL_RUNGS, ladder
+from cortexrnn.evaluation.ladder import ALONE, ALWAYS, QUICK_RUNGS, RUNGS, TWINS, USUAL_RUNGS, ladder
 from cortexrnn.evaluation.options import CompareOptions
 
 
 def test_rungs_come_from_the_lowest_to_the_highest():
     assert tuple(ladder()) == USUAL_RUNGS
     assert tuple(ladder(RUNGS)) == RUNGS
-    assert set(RUNGS) - set(USUAL_RUNGS) == {"MK", "HMM"} | {
+    assert set(RUNGS) - set(USUAL_RUNGS) == {"S1", "MK", "HMM", "M5 coupled", "M7"} | {
         name for pair in TWINS.items() for name in pair if " " in name
     }
     assert tuple(ladder(QUICK_RUNGS)) == QUICK_RUNGS
@@ -36,12 +37,28 @@ def test_the_controls_are_always_there():
 
 def test_history_rungs_stand_on_the_trial_gain_and_not_on_each_other():
     rungs = ladder(RUNGS)
-    for name in ("M4", "MK", "HMM", "M5", *TWINS, *TWINS.values()):
+    history = ("M4", "MK", "HMM", "M5", *ALONE, *TWINS)
+    for name in (*history, *TWINS.values()):
         assert rungs[name].baseline == rungs["M3"]
     assert rungs["M3"].baseline == rungs["M2"]
-    assert rungs["M2"].baseline == rungs["M1"]
-    assert {name for name, rung in rungs.items() if rung.sees_history} == {"M4", "MK", "HMM", "M5", *TWINS}
-    assert {name for name, rung in rungs.items() if not rung.is_candidate} == {"HMM"}
+    assert rungs["M2"].baseline == rungs["S1"]
+    assert rungs["S1"].baseline == rungs["M1"]
+    assert ladder()["M2"].baseline == rungs["M1"]
+    assert {name for name, rung in rungs.items() if rung.sees_history} == set(history)
+    assert {name for name, rung in rungs.items() if not rung.is_candidate} == {"HMM", *ALONE}
+    assert {name for name, rung in rungs.items() if rung.needs_neighbours} == set(ALONE)
+
+
+def test_a_stimulus_carries_every_rung_above_it():
+    """Its lags are the user's, its likelihood that of the ladder."""
+    rungs = ladder(["M4"], likelihood="bernoulli", stimulus=Stimulus(lags_s=(0.0, 0.05)))
+    assert list(rungs) == ["M0", "M1", "S1", "M3", "M4", "M5"]
+    assert (rungs["S1"].lags_s, rungs["S1"].likelihood) == ((0.0, 0.05), "bernoulli")
+    assert rungs["M4"].baseline.baseline.baseline == rungs["S1"]
+
+
+def test_a_negative_binomial_is_scored_and_a_poisson_likelihood_maximised():
+    assert ladder(likelihood="negative binomial") == ladder()
 
 
 def test_every_cut_network_differs_from_its_network_by_the_spikes_alone():

@@ -31,6 +31,9 @@ def make_scores(make_unit, counts, name="a", observed=None):
         leaking=[],
         n_leak_probes=0,
         goodness={name: goodness_of_fit(unit, np.full(counts.shape, mu)) for name, mu in (("M1", -4.0), ("M5", -3.0))},
+        free_runs={},
+        fold_orders=None,
+        ceiling=None,
         panel={
             "filter": np.array([-1.0, 0.0, 0.5]),
             "filter_error": np.array([0.1, 0.2, 0.3]),
@@ -121,6 +124,7 @@ def make_evidence(name):
         name=name,
         log_likelihood={"M0": rows, "M1": rows / 2.0},
         n_spikes=np.array([3, 1, 3, 0]),
+        n_bins=np.array([10, 10, 9, 10]),
         fold=np.array([0, 0, 1, 1]),
         chosen=["M5", "M4"],
         exchange_gains=[],

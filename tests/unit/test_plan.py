@@ -10,6 +10,7 @@ import pytest
 from cortexrnn.encoding import RNN
 from cortexrnn.evaluation.goodness import goodness_of_fit
 from cortexrnn.evaluation.ladder import ladder
+from cortexrnn.evaluation.noise_ceiling import ceiling_work
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan
 from cortexrnn.evaluation.work import EXCHANGED, JUDGED, SIMULATED, FoldFits, UnitCase, fold_work
@@ -50,9 +51,11 @@ def kinds(works):
 def test_every_fold_seed_and_surrogate_is_a_unit_of_work(case):
     plan = make_plan(case, with_networks=True)
     works = plan.fits()
-    assert kinds(works) == {"ladder": 3, "figures": 1, "networks": 6}
+    assert kinds(works) == {"ladder": 3, "ladder, other folds": 3, "ceiling": 1, "figures": 1, "networks": 6}
     assert len({work.key for work in works}) == len(works)
-    assert kinds(make_plan(case).fits()) == {"ladder": 3, "figures": 1}
+    assert kinds(make_plan(case).fits()) == {"ladder": 3, "ladder, other folds": 3, "ceiling": 1, "figures": 1}
+    blocks = make_plan(replace(case, trials=case.trials._replace(is_locked=False)))
+    assert "ceiling" not in kinds(blocks.fits())
 
 
 def test_keys_depend_on_everything_that_changes_a_number(case):
@@ -131,6 +134,9 @@ def fake_results(plan, scores_of_fold, validation):
             "timescale": np.zeros((8, n_test)),
             **{f"{name} {field}": values for name in JUDGED for field, values in silent_clock(n_test).items()},
         }
+        other = int((plan.refolded.fold == k).sum())
+        results[plan._key("refold", k)] = {"log_likelihood": np.zeros((len(plan.twice), other))}
+    results[plan._key("ceiling")] = ceiling_work(plan.case)
     results[plan._key("panel")] = {}
     for kind in (EXCHANGED, SIMULATED):
         for b in range(plan.options.n_surrogates):

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from cortexrnn.evaluation.discoveries import find_discoveries
 from cortexrnn.evaluation.evidence import unit_evidence
 from cortexrnn.evaluation.ladder import ladder
 from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.panels import score_dataset
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
+from cortexrnn.evaluation.population_summary import population_summary, verdict_sentence
 from cortexrnn.evaluation.scores import gain_interval
 from cortexrnn.evaluation.summary import (
     control_summary,
     known_truth,
-    population_summary,
     silent_summary,
     surrogate_p,
     unit_summary,
-    verdict_sentence,
 )
 from cortexrnn.evaluation.verdict import more_trials
 from cortexrnn.evaluation.work import EXCHANGED, UnitCase
@@ -78,6 +79,9 @@ def make_scores(case, plan, level, *, surrogate_gains=(0.0,) * 19, spread=0.02, 
         leaking=[],
         n_leak_probes=20,
         goodness={},
+        free_runs={},
+        fold_orders=None,
+        ceiling=None,
         panel={},
     )
 
@@ -101,7 +105,8 @@ def test_every_number_is_that_of_the_scores(case, plan):
     rows = {name: values[0] for name, values in scores.log_likelihood.items()}
     for name in ("M0", "M1", "M3", "M5", "history"):
         expected = gain_interval(rows[name], rows["M0"], n, 5)
-        assert unit["rungs"][name] == {"bits_per_spike": expected.value, "ci": expected.interval}
+        numbers = {"bits_per_spike": expected.value, "ci": expected.interval, "seed_sd": None}
+        assert unit["rungs"][name] == numbers
     for name, below in (("M1", "M0"), ("M3", "M1"), ("M5", "M3")):
         assert unit["steps"][name]["value"] == gain_interval(rows[name], rows[below], n, 5).value
     over = gain_interval(rows["history"], rows["M3"], n, 5)
@@ -134,7 +139,8 @@ def test_steps_of_all_rungs_are_measured_against_the_right_one(case):
     assert unit["history_gain"]["over"] == "M6cut"
     assert unit["history_gain"]["value"] == pytest.approx(0.8 - 0.42, rel=1e-9)
     # Two seeds at 0.8 and 0.9: their SD.
-    assert unit["seed_sd"] == pytest.approx(0.1 / np.sqrt(2.0), rel=1e-9)
+    assert unit["rungs"]["M6"]["seed_sd"] == pytest.approx(0.1 / np.sqrt(2.0), rel=1e-9)
+    assert unit["rungs"]["M5"]["seed_sd"] is None
 
 
 def test_a_flexible_rate_that_explains_the_gain_forbids_the_verdict(case):
@@ -275,30 +281,45 @@ def test_evidence_holds_the_reported_rungs_and_the_exchanges_but_no_trials(case,
     assert shapes == {(N_TRIALS,)}
 
 
-def summarised(verdict, value):
-    """The little of a unit that the population needs."""
-    return {"verdict": verdict, "history_gain": {"value": value}}
+def make_population(case, plan, levels):
+    """Units of the given levels, summarised, with their evidence and their scores."""
+    units, evidence = [], []
+    for k, level in enumerate(levels):
+        scores = make_scores(case, plan, LEVEL | {"history": level, "history GLM": level}, spread=0.02 + 0.01 * k)
+        units.append(unit_summary(plan, scores, OPTIONS) | {"unit": str(k)})
+        evidence.append(replace(unit_evidence(plan, scores), name=str(k)))
+    trials = xr.Dataset(coords={"trial": np.arange(N_TRIALS), "condition": ("trial", np.zeros(N_TRIALS))})
+    return units, evidence, score_dataset(evidence, ["M0", "M1", "M3", "M5", "history"], {}, trials)
 
 
-def test_population_averages_over_units_that_have_a_score():
-    units = [
-        summarised("history matters", 0.3),
-        summarised("inconclusive", 0.1),
-        summarised("inconclusive", None),
-    ]
-    population = population_summary(units)
-    assert population["verdicts"] == {"history matters": 1, "no relevant history": 0, "inconclusive": 2}
-    assert population["n_units"] == 3
-    assert population["history_gain"]["mean"] == pytest.approx(0.2)
-    assert population["history_gain"]["median"] == pytest.approx(0.2)
-    # t with 1 degree of freedom at .975 is 12.7062; SD sqrt(.02), over sqrt(2): 0.1.
-    np.testing.assert_allclose(population["history_gain"]["ci"], [0.2 - 1.27062, 0.2 + 1.27062], rtol=1e-5)
+def test_a_population_is_averaged_counted_and_tested_together(case, plan):
+    """Oracles: the units' own numbers, and the functions that the parts come from."""
+    units, evidence, scores = make_population(case, plan, [0.6, 0.7, 0.4, 0.8, 0.65, 0.4])
+    silent = silent_summary("silent", case.trials, "no spike in any scored bin") | {"unit": "silent"}
+    population = population_summary([*units, silent], evidence, scores, options=OPTIONS, seed=1)
+    gains = [unit["history_gain"]["value"] for unit in units]
+    assert population["n_units"] == 7
+    assert population["verdicts"]["history matters"] == sum(unit["verdict"] == "history matters" for unit in units)
+    assert population["history_gain"]["mean"] == pytest.approx(np.mean(gains), rel=1e-12)
+    assert population["history_gain"]["median"] == pytest.approx(np.median(gains), rel=1e-12)
+    low, high = population["history_gain"]["ci"]
+    assert low < np.mean(gains) < high
+    found = find_discoveries([unit["p"] for unit in units], [unit["surrogate_p"] for unit in units])
+    assert [unit["q"] for unit in units] == found.q.tolist()
+    assert population["discoveries"]["n_found"] == int(found.is_found.sum()) == 4
+    assert (silent["q"], silent["is_discovery"], silent["nulls"]) == (None, False, {})
+    pooled = population["nulls"]["train mean"]["M5"]["value"]
+    assert pooled == pytest.approx(np.mean([unit["rungs"]["M5"]["bits_per_spike"] for unit in units]), rel=1e-9)
+    json.dumps(population, allow_nan=False)
 
 
-def test_population_of_one_or_no_score_has_no_interval():
-    assert population_summary([summarised("history matters", 0.3)])["history_gain"]["ci"] is None
-    empty = population_summary([summarised("inconclusive", None)])
-    assert empty["history_gain"] == {"mean": None, "median": None, "ci": None}
+def test_a_population_of_one_or_no_score_has_no_interval(case, plan):
+    units, evidence, scores = make_population(case, plan, [0.6])
+    assert population_summary(units, evidence, scores, options=OPTIONS, seed=1)["history_gain"]["ci"] is None
+    nothing = [units[0] | {"history_gain": {"value": None, "over": None}}]
+    empty = population_summary(nothing, evidence, scores, options=OPTIONS, seed=1)
+    assert set(empty["history_gain"].values()) == {None}
+    assert empty["sentence"] == ""
 
 
 @pytest.mark.parametrize(

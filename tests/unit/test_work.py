@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import PSTH, CausalGain, Constant, Drift, HistoryGLM, Renewal
+from cortexrnn.encoding.contamination import guarded
 from cortexrnn.encoding.likelihood import POISSON, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.evaluation.work import (
@@ -72,14 +73,15 @@ def test_sharing_lower_rungs_gives_the_bits_of_fitting_them_one_by_one(case):
     train, test = case.trials.take(case.fold != 0), case.trials.take(case.fold == 0)
     fits = FoldFits(train, test)
     for spec in RUNGS.values():
-        np.testing.assert_array_equal(fits.fit(spec)[1], spec.fit(train).log_mu(test))
+        np.testing.assert_array_equal(fits.fit(spec)[1], guarded(spec).fit(train).log_mu(test))
 
 
 def test_lower_rungs_are_fitted_once(case):
     fits = FoldFits(case.trials.take(case.fold != 0), case.trials.take(case.fold == 0))
     gain = fits.fit(CausalGain())[0]
-    assert fits.fit(GLM)[0].below is gain
-    assert fits.fit(Renewal())[0].below is gain
+    # A rung that sees history stands below its guard.
+    assert fits.fit(GLM)[0].below.below is gain
+    assert fits.fit(Renewal())[0].below.below is gain
     assert fits.fit(Drift())[0] is gain.below
 
 
@@ -88,7 +90,7 @@ def test_a_fold_is_scored_by_rungs_that_never_saw_it(case):
     result = fold_work(case, RUNGS, 2)
     train, test = case.trials.take(case.fold != 2), case.trials.take(case.fold == 2)
     for j, spec in enumerate(RUNGS.values()):
-        expected = trial_log_likelihood(test, spec.fit(train).log_mu(test), POISSON)
+        expected = trial_log_likelihood(test, guarded(spec).fit(train).log_mu(test), POISSON)
         np.testing.assert_array_equal(result["log_likelihood"][j], expected)
     poisoned = case.trials.counts.copy()
     poisoned[case.fold == 2] = np.where(case.trials.observed[case.fold == 2], 40, 0)
@@ -110,7 +112,7 @@ def test_spikes_by_age_add_up(case):
     # Dead time: no spike follows another by less than four bins.
     assert not result["age_spikes"][1:4].any()
     for j, spec in enumerate(RUNGS.values()):
-        total = np.exp(spec.fit(train).log_mu(test))[test.scored].sum()
+        total = np.exp(guarded(spec).fit(train).log_mu(test))[test.scored].sum()
         assert result["age_expected"][j].sum() == pytest.approx(total, rel=1e-12)
     # Only the renewal rung knows of the dead time, as far as so few spikes outweigh its prior.
     assert result["age_expected"][1][1:4].sum() > 2.0 * result["age_expected"][3][1:4].sum()
@@ -120,11 +122,12 @@ def test_windows_of_the_time_scale_reuse_the_ridge(case):
     rows = fold_work(case, RUNGS, 0)["timescale"]
     assert rows.shape == (len(TIMESCALE_WINDOWS_S), 5)
     train, test = case.trials.take(case.fold != 0), case.trials.take(case.fold == 0)
-    ridge = GLM.fit(train).ridge
+    guard = guarded(GLM).fit(train)
     for row, window_s in zip(rows, TIMESCALE_WINDOWS_S, strict=True):
-        fitted = replace(GLM, history_s=window_s, ridges=(ridge,)).fit(train)
+        fitted = replace(GLM, history_s=window_s, ridges=(guard.below.ridge,)).fit(train)
         # The same optimum, come to from another start: a thousandth of the last step's 1e-6 nats.
-        np.testing.assert_allclose(row, trial_log_likelihood(test, fitted.log_mu(test), POISSON), atol=1e-5)
+        expected = trial_log_likelihood(test, guard.mix(fitted.log_mu(test)), POISSON)
+        np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
 def test_only_a_ladder_with_m5_has_a_time_scale(case):

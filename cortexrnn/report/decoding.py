@@ -60,6 +60,51 @@ def plot_scores(ax: Axes, found: xr.Dataset, *, score: str | None = None) -> Axe
     return ax
 
 
+def plot_decoders(ax: Axes, linear: xr.Dataset, network: xr.Dataset, *, score: str | None = None) -> Axes:
+    """Draw the scores of a linear read-out and of causal networks over time, each with its interval and its chance.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    linear, network : xarray.Dataset
+        ``Decoding.found`` and ``Decoding.network.found``.
+    score : str, optional
+        Which score; the main one by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes. The range of 95 % of the linear read-out's shuffles is grey, that of the networks' lies between
+        dashed lines; thin lines are single networks.
+
+    Raises
+    ------
+    DataError
+        If there is no such score.
+    """
+    score = _score(linear, score)
+    time_s = linear["time"].values
+    _chance(ax, linear, score, time_s)
+    if f"{score}_shuffled" in network:
+        for k, end in enumerate(_shuffled_range(network, score)):
+            name = "networks, labels shuffled" if k == 0 else None
+            ax.plot(time_s, end, color=style.HISTORY_MODEL, linewidth=0.8, linestyle="--", zorder=1, label=name)
+    _band(ax, time_s, linear, score, style.PSTH_MODEL, "linear, each time alone")
+    for one in network[f"{score}_seed"].values:
+        ax.plot(time_s, one, color=style.HISTORY_MODEL, linewidth=0.5, alpha=0.5, zorder=2)
+    _band(ax, time_s, network, score, style.HISTORY_MODEL, "causal network")
+    ax.set(xlabel=f"time{_unit(linear['time'])}", ylabel=_WORDS[score], xlim=_limits(time_s))
+    _height(ax, score)
+    if score not in _SHARES:
+        # Shares leave room below chance; others get some above.
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.3 * (high - low))
+    where = {"loc": "lower right"} if score in _SHARES else {"loc": "upper center", "ncols": 2}
+    ax.legend(**where, frameon=False, fontsize=8.5)
+    return ax
+
+
 def plot_shuffles(ax: Axes, found: xr.Dataset, *, score: str | None = None) -> Axes:
     """Draw the score of the labels as a line among those of their shuffles.
 
@@ -228,12 +273,18 @@ def _chance(ax: Axes, found: xr.Dataset, score: str, time_s: np.ndarray) -> None
     if f"{score}_shuffled" not in found:
         ax.axhline(_guess(found, score), color=style.MUTED, linewidth=0.8, linestyle=":", zorder=1)
         return
-    known = np.isfinite(found[score].values)
-    low, high = np.full((2, time_s.size), np.nan)
-    low[known], high[known] = np.percentile(found[f"{score}_shuffled"].values[:, known], (2.5, 97.5), axis=0)
+    low, high = _shuffled_range(found, score)
     ax.fill_between(time_s, low, high, color=_SHUFFLED, alpha=0.5, linewidth=0.0, zorder=0, label="labels shuffled")
     ax.plot(time_s, found[f"{score}_chance"], color=style.MUTED, linewidth=0.8, linestyle=":", zorder=1)
     ax.legend(loc="upper left", frameon=False)
+
+
+def _shuffled_range(found: xr.Dataset, score: str) -> np.ndarray:
+    """Give the ends of the range of 95 % of the shuffles at every time, (2, n_times)."""
+    known = np.isfinite(found[score].values)
+    ends = np.full((2, known.size), np.nan)
+    ends[:, known] = np.percentile(found[f"{score}_shuffled"].values[:, known], (2.5, 97.5), axis=0)
+    return ends
 
 
 def _band(ax: Axes, time_s: np.ndarray, found: xr.Dataset, score: str, colour: str, name: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from cortexrnn.errors import DataError, OptionError
 from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.training.decoding.scores import CLASSES, VALUES
+
+if TYPE_CHECKING:
+    from cortexrnn.training.decoding.result import DecodeOptions
 
 # Numbers with more distinct values than this are values, not names of classes.
 MAX_NUMERIC_CLASSES = 12
@@ -58,13 +61,21 @@ class Target(NamedTuple):
     kind : {"classes", "values"}
     classes : ndarray, shape (n_classes,)
         Labels in ascending order; empty for values.
-    truth : ndarray, shape (n_trials,)
-        Number of the class, or the value.
+    truth : ndarray, shape (n_trials,) or (n_trials, n_times)
+        Number of the class, or the value, which may change over time; NaN where there is none.
     """
 
     kind: str
     classes: np.ndarray
     truth: np.ndarray
+
+    @property
+    def of_trial(self) -> np.ndarray:
+        """One label a trial, shape (n_trials,): the mean of a value that changes."""
+        if self.truth.ndim == 1:
+            return self.truth
+        known = np.isfinite(self.truth)
+        return np.where(known, self.truth, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
     @property
     def n_columns(self) -> int:
@@ -145,6 +156,36 @@ def take_target(labels: Any, n_trials: int, kind: str, n_folds: int) -> Target:
     return Target(CLASSES, classes, codes)
 
 
+def take_course(labels: Any, activity: np.ndarray | xr.DataArray, samples: Samples, options: DecodeOptions) -> Target:
+    """Lay out values that change over time, shape (n_trials, n_times), averaged in the windows of the activity.
+
+    Raises DataError where there is not one for every trial and time, one is missing where there is activity, or all
+    are the same; OptionError where they are said to be classes.
+    """
+    if options.kind == CLASSES:
+        raise OptionError("kind='classes' is not valid for labels that change over time; expected one a trial.")
+    labels, shape = np.asarray(getattr(labels, "values", labels)), np.shape(activity)[:2]
+    if samples.time_s is None or labels.shape != shape:
+        raise DataError(
+            f"labels have shape {labels.shape}, activity {np.shape(activity)}; expected one label a trial, or one a "
+            "trial and time."
+        )
+    if labels.dtype.kind not in "fiub":
+        raise DataError(f"labels of dtype {labels.dtype} are no numbers, so they cannot change over time.")
+    truth = labels.astype(float)
+    if options.window_s is not None:
+        truth = _in_windows(truth[:, :, None], np.asarray(activity["time"].values, float), options.window_s)[0][:, :, 0]
+    n_missing = int(np.sum(samples.present & ~np.isfinite(truth)))
+    if n_missing:
+        raise DataError(f"{n_missing} labels are no finite numbers at times with activity.", hint="Set both to NaN.")
+    truth = np.where(samples.present, truth, np.nan)
+    if np.nanmin(truth) == np.nanmax(truth):
+        raise DataError(f"all labels are {np.nanmin(truth)}; expected at least two different ones.")
+    if len(truth) < 2 * options.n_folds:
+        raise DataError(f"{len(truth)} trials are too few for {options.n_folds} folds of at least two.")
+    return Target(VALUES, np.empty(0), truth)
+
+
 def take_groups(groups: Any, n_trials: int, n_folds: int) -> np.ndarray | None:
     """Give the number of every trial's group, or None without; DataError where they do not fit or are too few."""
     if groups is None:
@@ -168,8 +209,9 @@ def draw_folds(target: Target, groups: np.ndarray | None, n_folds: int, seed: in
         strata = target.truth
     else:
         # Neighbours in rank go to different folds: every fold has the same range. Ties are broken by chance.
-        strata = np.empty(target.truth.size, dtype=np.int64)
-        strata[np.lexsort((rng.random(target.truth.size), target.truth))] = np.arange(target.truth.size) // n_folds
+        value = target.of_trial
+        strata = np.empty(value.size, dtype=np.int64)
+        strata[np.lexsort((rng.random(value.size), value))] = np.arange(value.size) // n_folds
     if groups is None:
         return assign_folds(strata, n_folds, order="random", seed=seed)
     if target.kind == VALUES:
@@ -212,37 +254,47 @@ class Shuffles:
         self._truth, self._blocks, self._groups = target.truth, fold, None
         if groups is not None:
             firsts = np.unique(groups, return_index=True)[1]
-            is_constant = np.array_equal(target.truth[firsts][groups], target.truth)
+            is_constant = np.array_equal(target.truth[firsts][groups], target.truth, equal_nan=target.kind == VALUES)
             self._groups = groups if is_constant else None
             self._blocks = fold if is_constant else groups
-        n_keys = target.truth.size if self._groups is None else groups.max() + 1
+        n_keys = len(target.truth) if self._groups is None else groups.max() + 1
         self._keys = stream(seed, "decoding", "shuffles").random((n_shuffles, n_keys))
         self._known: dict[bytes, np.ndarray] = {}
-        if n_shuffles and np.all(self.truths(np.ones(target.truth.size, bool)) == target.truth[:, None]):
+        givers = target.of_trial[self.givers(np.ones(len(target.truth), bool))]
+        if n_shuffles and np.all(givers == givers[:, :1]):
             raise DataError(
                 "the labels cannot be exchanged without moving a group between folds.",
                 hint="Lower n_folds, or set DecodeOptions(n_shuffles=0).",
             )
 
-    def truths(self, present: np.ndarray) -> np.ndarray:
-        """Give the true labels of the trials that are `present` and their shuffles, (n_present, 1 + n_shuffles)."""
+    def truths(self, present: np.ndarray, time: int = 0) -> np.ndarray:
+        """Give the true labels of the trials that are `present` and their shuffles, (n_present, 1 + n_shuffles).
+
+        Labels that change are those of the number `time`.
+        """
+        truth = self._truth if self._truth.ndim == 1 else self._truth[:, time]
+        return truth[self.givers(present)]
+
+    def givers(self, present: np.ndarray) -> np.ndarray:
+        """Give the trials whose labels those that are `present` get, (n_present, 1 + n_shuffles); first their own."""
         key = present.tobytes()
         if key not in self._known:
             self._known[key] = self._draw(present)
         return self._known[key]
 
     def _draw(self, present: np.ndarray) -> np.ndarray:
-        """Exchange labels in every block by the order of the keys."""
+        """Exchange trials in every block by the order of the keys."""
         trials = owners = np.flatnonzero(present)
         if self._groups is not None:
             owners, firsts, place = np.unique(self._groups[trials], return_index=True, return_inverse=True)
             trials = trials[firsts]
         keys = self._keys[:, owners]
-        truth, blocks = self._truth[trials], self._blocks[trials]
-        sets = np.repeat(truth[:, None], 1 + len(keys), axis=1)
+        blocks = self._blocks[trials]
+        sets = np.repeat(trials[:, None], 1 + len(keys), axis=1)
         for block in np.unique(blocks):
             own = np.flatnonzero(blocks == block)
-            sets[own, 1:] = truth[own][np.argsort(keys[:, own], axis=1)].T
+            sets[own, 1:] = trials[own][np.argsort(keys[:, own], axis=1)].T
+        # The trials of a group have one label.
         return sets if self._groups is None else sets[place]
 
 

@@ -1,27 +1,32 @@
-"""Read a condition or a behaviour out of activity with a linear decoder that never saw the trial that it answers."""
+"""Read a condition or a behaviour out of activity with decoders that never saw the trial that they answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.training.decoding.data import Samples, draw_folds, take_groups, take_samples, take_target
+from cortexrnn.training.decoding.data import Samples, draw_folds, take_course, take_groups, take_samples, take_target
+from cortexrnn.training.decoding.network_runs import NetworkRun, network_variables, run_networks
 from cortexrnn.training.decoding.result import DecodeOptions, Decoding, SourceComparison
 from cortexrnn.training.decoding.runs import (
     LEVEL,
     TAILS,
     Question,
     Run,
+    Scored,
     resample,
     run_over_time,
     run_over_time_pairs,
     score_variables,
 )
 from cortexrnn.training.decoding.scores import CLASSES, SCORES, scores
+
+_TIME = "Expected the dimensions (trial, time, unit)."
 
 
 def decode(
@@ -35,14 +40,16 @@ def decode(
     """Say how well a linear read-out tells the labels of trials that it has not seen, at every time on its own.
 
     Ridge regression on the value, or on the indicators of the classes, of which the largest answer counts. Features
-    are standardised and the penalty is chosen on training trials alone.
+    are standardised and the penalty is chosen on training trials alone. Beside it a causal network, which has seen
+    activity up to a time when it answers, where `options` ask for one (`NetworkDecoder`).
 
     Parameters
     ----------
     activity : array or DataArray, shape (n_trials, n_units) or (n_trials, n_times, n_units)
         Counts, rates or any other features; NaN past a trial's end: such a trial is left out at that time.
-    labels : array_like, shape (n_trials,)
-        Classes as strings, booleans or numbers, or values.
+    labels : array_like, shape (n_trials,) or (n_trials, n_times)
+        Classes as strings, booleans or numbers, or values; a behaviour that changes over time has one value a trial and
+        time, NaN where there is no activity.
     groups : array_like, shape (n_trials,), optional
         Trials of one group, as of one block or session, are never on both sides.
     options : DecodeOptions, optional
@@ -58,9 +65,11 @@ def decode(
     ------
     DataError
         If activity and labels do not fit together or leave nothing to decode: one class, fewer trials of a class than
-        folds, fewer groups than folds, activity that is NaN or the same everywhere.
+        folds, fewer groups than folds, activity that is NaN or the same everywhere; a network, but no time.
     OptionError
         If activity cannot be cut into the windows.
+    NumericalError
+        If the gradient of a network is not finite.
 
     Notes
     -----
@@ -87,7 +96,17 @@ def decode(
     >>> float(decode(counts, side, options=DecodeOptions(n_shuffles=20)).score)
     1.0
     """
-    return _decode_all({"": activity}, labels, groups, options or DecodeOptions(), seed)[""][0]
+    options = options or DecodeOptions()
+    samples = take_samples(activity, options.window_s)
+    if options.network is not None and samples.time_s is None:
+        raise DataError("activity has no time, so there is nothing for a network to be causal about.", hint=_TIME)
+    question = _question(activity, samples, labels, groups, options, seed)
+    linear, sums, resampled = _decode_one(samples, question, seed)
+    if options.network is None:
+        return linear
+    run = run_networks(samples, question, seed)
+    variables = network_variables(run, (sums, resampled), question, seed)
+    return replace(linear, network=_lay_out_networks(samples, question, run, variables, seed))
 
 
 def cross_temporal(
@@ -104,7 +123,7 @@ def cross_temporal(
     ----------
     activity : array or DataArray, shape (n_trials, n_times, n_units)
     labels, groups, options, seed
-        As for `decode`; the diagonal is what that gives.
+        As for `decode`; the diagonal is what that gives. There are no networks.
 
     Returns
     -------
@@ -117,17 +136,17 @@ def cross_temporal(
     DataError
         As for `decode`, or if activity has no time.
     OptionError
-        If activity cannot be cut into the windows.
+        If activity cannot be cut into the windows, or a network is asked for.
 
     Notes
     -----
     King and Dehaene (2014), doi:10.1016/j.tics.2014.01.002. Features are standardised as at the time of training.
     """
-    options = options or DecodeOptions()
+    options = _without_network(options)
     samples = take_samples(activity, options.window_s)
     if samples.time_s is None:
-        raise DataError("activity has no time; expected the dimensions (trial, time, unit).")
-    question = _question(len(samples.values), labels, groups, options, seed)
+        raise DataError("activity has no time.", hint=_TIME)
+    question = _question(activity, samples, labels, groups, options, seed)
     found = run_over_time_pairs(samples, question)
     variables = {name: (("train_time", "test_time"), values) for name, values in found.items()}
     return xr.Dataset(
@@ -165,7 +184,7 @@ def compare_sources(
     DataError
         As for `decode`, or if trials and times of the sources are not the same.
     OptionError
-        If there are fewer than two sources, or activity cannot be cut into the windows.
+        If there are fewer than two sources, activity cannot be cut into the windows, or a network is asked for.
 
     Notes
     -----
@@ -173,7 +192,7 @@ def compare_sources(
     """
     if len(sources) < 2:
         raise OptionError(f"there are {len(sources)} sources; expected at least two.")
-    options = options or DecodeOptions()
+    options = _without_network(options)
     both = _decode_all(sources, labels, groups, options, seed)
     decodings = {name: decoding for name, (decoding, _) in both.items()}
     first = next(iter(decodings.values()))
@@ -210,42 +229,86 @@ def _decode_all(
         if one.time_s is not None and not np.allclose(each.time_s, one.time_s, rtol=1e-9, atol=1e-9):
             raise DataError(f"source {name!r} has other times than the first.")
     present = np.logical_and.reduce([each.present for each in samples.values()])
-    question = _question(len(one.values), labels, groups, options, seed)
+    activity = next(iter(sources.values()))
+    question = _question(activity, one._replace(present=present), labels, groups, options, seed)
     found = {}
     for name, each in samples.items():
-        run = run_over_time(each._replace(present=present), question)
-        sums = resample(run.sums, question, seed)
-        found[name] = (_lay_out(each, question, run, sums, seed), sums if each.time_s is not None else sums[:, 0])
+        decoding, _, resampled = _decode_one(each._replace(present=present), question, seed)
+        found[name] = decoding, resampled if each.time_s is not None else resampled[:, 0]
     return found
 
 
-def _question(n_trials: int, labels: Any, groups: Any, options: DecodeOptions, seed: int) -> Question:
+def _decode_one(samples: Samples, question: Question, seed: int) -> tuple[Decoding, np.ndarray, np.ndarray]:
+    """Decode linearly; also give the sums over trials and those over resampled trials."""
+    run = run_over_time(samples, question)
+    resampled = resample(run.sums, question, seed)
+    return _lay_out(samples, question, run, resampled, seed), run.sums, resampled
+
+
+def _question(activity: Any, samples: Samples, labels: Any, groups: Any, options: DecodeOptions, seed: int) -> Question:
     """Check labels and groups, and draw folds and shuffles."""
-    target = take_target(labels, n_trials, options.kind, options.n_folds)
+    n_trials = len(samples.values)
+    if np.ndim(labels) == 2:
+        target = take_course(labels, activity, samples, options)
+    else:
+        target = take_target(labels, n_trials, options.kind, options.n_folds)
     codes = take_groups(groups, n_trials, options.n_folds)
     fold = draw_folds(target, codes, options.n_folds, seed)
     return Question.of(target, fold, codes, options, seed)
 
 
+def _without_network(options: DecodeOptions | None) -> DecodeOptions:
+    """Refuse a network where only linear read-outs are asked."""
+    options = options or DecodeOptions()
+    if options.network is not None:
+        raise OptionError("network is for decode; leave it out here.")
+    return options
+
+
 def _lay_out(samples: Samples, question: Question, run: Run, sums: np.ndarray, seed: int) -> Decoding:
     """Lay what was found out as a labelled result."""
-    target, options = question.target, question.options
-    variables = score_variables(run, question, sums)
+    target = question.target
+    scored = Scored.of(target.kind, run.sums, sums, run.shuffled)
     over_class = ("class",) if target.kind == CLASSES else ()
-    variables |= {
+    variables = score_variables(scored, question) | {
         "answer": (("trial", "time", *over_class), run.answers),
         "weight": (("time", *over_class, samples.feature), run.weights),
         "pattern": (("time", *over_class, samples.feature), run.patterns),
         "intercept": (("time", *over_class), run.intercepts),
         "penalty": (("time", "fold_number"), run.penalties),
-        "n_trials": (("time",), samples.present.sum(axis=0)),
-        "fold": (("trial",), question.fold),
     }
-    truth = target.classes[target.truth] if target.kind == CLASSES else target.truth
-    variables["truth"] = (("trial",), truth)
-    coords = dict(samples.coords)
     if target.kind == CLASSES:
         variables["confusion"] = (("time", "true", "class"), run.confusion)
+    return _decoding(samples, question, variables, samples.coords, seed)
+
+
+def _lay_out_networks(
+    samples: Samples, question: Question, run: NetworkRun, variables: dict[str, Any], seed: int
+) -> Decoding:
+    """Lay what networks found out as a labelled result."""
+    is_labelled = question.target.kind == CLASSES
+    answer = (("trial", "time", "class"), run.answers) if is_labelled else (("trial", "time"), run.answers[:, :, 0])
+    variables = variables | {"answer": answer, "n_epochs": (("network_seed", "fold_number"), run.n_epochs)}
+    if is_labelled:
+        variables["confusion"] = (("time", "true", "class"), run.confusion)
+    found = _decoding(samples, question, variables, {}, seed)
+    return replace(found, found=found.found.assign_attrs(n_shuffles=len(run.shuffled)))
+
+
+def _decoding(
+    samples: Samples, question: Question, variables: dict[str, Any], coords: Mapping[str, Any], seed: int
+) -> Decoding:
+    """Add what all decoders share, and make a result of it."""
+    target, options = question.target, question.options
+    is_labelled = target.kind == CLASSES
+    truth = target.classes[target.truth] if is_labelled else target.truth
+    variables = variables | {
+        "n_trials": (("time",), samples.present.sum(axis=0)),
+        "fold": (("trial",), question.fold),
+        "truth": (("trial", "time")[: truth.ndim], truth),
+    }
+    coords = dict(coords)
+    if is_labelled:
         coords |= {"class": target.classes, "true": target.classes}
     if samples.time_s is not None:
         coords["time"] = ("time", samples.time_s, samples.time_attrs)

@@ -19,6 +19,61 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkDecoder:
+    """A causal network of gated units that reads labels out of activity, and how it is trained.
+
+    At every time it has seen activity up to then and answers; its loss is the mean over times of the cross entropy, or
+    of the squared error. It begins with the answer of one who has seen nothing, four fifths of the training trials
+    train it, and the last fifth stops it: the parameters with the smallest loss there are kept, the first ones where
+    none is smaller.
+
+    Attributes
+    ----------
+    n_hidden : int
+        Gated recurrent units.
+    n_seeds : int
+        Networks for every fold, with weights and a last fifth of their own. Scores are means over them.
+    n_shuffles : int
+        Shuffles of the labels that networks are trained on too, the first ones of `DecodeOptions.n_shuffles`; one
+        network each for every fold.
+    l2_weights : float
+        Factor of the sum of squares of all weights but the biases, which is added to the loss.
+    learning_rate : float
+        Of Adam; every epoch is one step on all training trials.
+    max_epochs : int
+        Epochs at most.
+    patience : int
+        Epochs without a smaller loss on the trials that stop the training after which it ends.
+    n_workers : int, optional
+        Threads; none for every core. No number depends on it.
+
+    Raises
+    ------
+    OptionError
+        If a value is not valid.
+    """
+
+    n_hidden: int = 16
+    n_seeds: int = 3
+    n_shuffles: int = 20
+    l2_weights: float = 0.03
+    learning_rate: float = 0.03
+    max_epochs: int = 400
+    patience: int = 60
+    n_workers: int | None = None
+
+    def __post_init__(self):
+        least = {"n_hidden": 1, "n_seeds": 1, "n_shuffles": 0, "max_epochs": 1, "patience": 1}
+        for name, at_least in least.items():
+            object.__setattr__(self, name, check_count(name, getattr(self, name), at_least=at_least))
+        object.__setattr__(self, "learning_rate", check_positive("learning_rate", self.learning_rate))
+        if not 0.0 <= self.l2_weights < np.inf:
+            raise OptionError(f"l2_weights={self.l2_weights!r} is not valid; expected a finite number of at least 0.")
+        if self.n_workers is not None:
+            object.__setattr__(self, "n_workers", check_count("n_workers", self.n_workers))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DecodeOptions:
     """How a read-out is fitted and judged.
 
@@ -40,6 +95,8 @@ class DecodeOptions:
         were as frequent. By default the largest answer counts: a rare class is then rarely answered.
     window_s : float, optional
         Width in seconds of neighbouring windows over which activity is averaged; every time on its own by default.
+    network : NetworkDecoder, optional
+        Causal network that is trained beside the linear read-out, on the same folds; none by default.
 
     Raises
     ------
@@ -54,6 +111,7 @@ class DecodeOptions:
     n_bootstrap: int = 1000
     is_balanced: bool = False
     window_s: float | None = None
+    network: NetworkDecoder | None = None
 
     def __post_init__(self):
         check_choice("kind", self.kind, (AUTO, *KINDS))
@@ -64,8 +122,11 @@ class DecodeOptions:
         if not penalties:
             raise OptionError("penalties=() is not valid; expected at least one.")
         object.__setattr__(self, "penalties", penalties)
-        # The penalty is chosen on what is left without the held-out fold, which needs two folds of its own.
-        least = {"n_folds": 3 if len(penalties) > 1 else 2, "n_shuffles": 0, "n_bootstrap": 1}
+        if self.network is not None and not isinstance(self.network, NetworkDecoder):
+            raise OptionError(f"network is a {type(self.network).__name__}; expected a NetworkDecoder.")
+        # Penalty and end of training are chosen on what is left without the held-out fold: two folds of its own.
+        is_chosen = len(penalties) > 1 or self.network is not None
+        least = {"n_folds": 3 if is_chosen else 2, "n_shuffles": 0, "n_bootstrap": 1}
         for name, at_least in least.items():
             object.__setattr__(self, name, check_count(name, getattr(self, name), at_least=at_least))
         if self.window_s is not None:
@@ -88,9 +149,17 @@ class Decoding:
         all times (of the shuffles, the best time counts). ``answer`` over (trial, class) or trial holds what the
         read-out that has not seen a trial says: estimates of the indicators, or the value; NaN past a trial's end.
         ``weight`` and ``pattern`` over the features, and over classes; ``intercept``; ``penalty`` over `fold`;
-        ``fold`` and ``truth`` over trial; ``confusion`` over (true, class), in trials.
+        ``fold`` and ``truth`` over trial; ``confusion`` over (true, class), in trials. Of values there is also
+        ``rmse``, the root mean square error, with its interval.
     options : DecodeOptions
     seed : int
+    network : Decoding or None
+        What causal networks read out on the same folds, where `options` ask for them. Its `found` has no weights and
+        no penalties. Scores are means over networks that differ by their seed; ``_seed`` over `network_seed` holds
+        those of each, ``_seed_sd`` their standard deviation. ``answer`` and ``confusion`` are means over them; the
+        answers to classes are probabilities. ``n_epochs`` over (network_seed, fold_number) is the epoch that was kept.
+        The ``difference`` is that of the main score, networks less linear read-out, with ``difference_low`` and
+        ``difference_high``.
     """
 
     kind: str
@@ -98,6 +167,7 @@ class Decoding:
     found: xr.Dataset
     options: DecodeOptions
     seed: int
+    network: Decoding | None = None
 
     @property
     def score(self) -> xr.DataArray:
@@ -106,6 +176,8 @@ class Decoding:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the score over time above that of shuffled labels; without time, among those of shuffled labels.
+
+        Where there are networks, their score stands beside that of the linear read-out.
 
         Parameters
         ----------
@@ -119,6 +191,8 @@ class Decoding:
         from cortexrnn.report import decoding as figures
         from cortexrnn.report.figure_file import own_axes
 
+        if self.network is not None:
+            return figures.plot_decoders(own_axes() if ax is None else ax, self.found, self.network.found)
         draw = figures.plot_scores if "time" in self.found.dims else figures.plot_shuffles
         return draw(own_axes() if ax is None else ax, self.found)
 

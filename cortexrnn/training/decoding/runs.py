@@ -120,13 +120,13 @@ def run_over_time_pairs(samples: Samples, question: Question) -> dict[str, np.nd
                 there = samples.present[:, test]
                 if not question.can_be_asked(there):
                     continue
-                truth = question.shuffles.truths(there)
-                sums = _judge(samples, question, fits, test)[2].sum(axis=0)
-                for name, values in scores(target.kind, sums).items():
+                found_here = scores(target.kind, _judge(samples, question, fits, test)[2].sum(axis=0))
+                for name in SCORES[target.kind]:
+                    values = found_here[name]
                     found[name][train, test] = values[0]
                     if n_shuffles:
                         found[f"{name}_chance"][train, test] = values[1:].mean()
-                        found[f"{name}_p"][train, test] = (1 + np.sum(values[1:] >= values[0])) / truth.shape[1]
+                        found[f"{name}_p"][train, test] = (1 + np.sum(values[1:] >= values[0])) / values.size
     return found
 
 
@@ -141,13 +141,34 @@ def resample(sums: np.ndarray, question: Question, seed: int) -> np.ndarray:
         return (often @ sums.reshape(n_trials, -1)).reshape(n_bootstrap, *sums.shape[1:])
 
 
-def score_variables(run: Run, question: Question, resampled: np.ndarray) -> dict[str, Any]:
+class Scored(NamedTuple):
+    """Scores over time by name.
+
+    Attributes
+    ----------
+    main : dict of str to ndarray, shape (n_times,)
+    drawn, shuffled : dict of str to ndarray, shape (n_bootstrap, n_times) and (n_shuffles, n_times)
+        Of resampled trials and of shuffled labels.
+    total : ndarray, shape (n_times, n)
+        Sums over all trials.
+    """
+
+    main: dict[str, np.ndarray]
+    drawn: dict[str, np.ndarray]
+    shuffled: dict[str, np.ndarray]
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, kind: str, sums: np.ndarray, resampled: np.ndarray, shuffled: np.ndarray) -> Scored:
+        """Score sums over trials."""
+        total = sums.sum(axis=0)
+        return cls(scores(kind, total), scores(kind, resampled), scores(kind, shuffled), total)
+
+
+def score_variables(scored: Scored, question: Question) -> dict[str, Any]:
     """Give every score over time with its interval, chance and p-values, as xarray takes them."""
-    kind, n_shuffles = question.target.kind, question.options.n_shuffles
-    total = run.sums.sum(axis=0)
-    main = scores(kind, total)
     # At a time with too few trials nothing was summed: resamples and shuffles are NaN there as the score is.
-    drawn, shuffled = scores(kind, resampled), scores(kind, run.shuffled)
+    main, drawn, shuffled, total = scored
     variables: dict[str, Any] = {}
     for name, values in main.items():
         known = np.isfinite(values)
@@ -158,11 +179,11 @@ def score_variables(run: Run, question: Question, resampled: np.ndarray) -> dict
             n_classes = len(question.target.classes)
             low, high = wilson(total[:, n_classes:].sum(axis=-1), total[:, :n_classes].sum(axis=-1))
         variables |= {name: ("time", values), f"{name}_low": ("time", low), f"{name}_high": ("time", high)}
-        if n_shuffles:
-            null = shuffled[name]
+        null = shuffled[name]
+        if len(null) and name in SCORES[question.target.kind]:
             best = np.where(known, null, -np.inf).max(axis=1)
-            p = np.where(known, (1 + (null >= values).sum(axis=0)) / (1 + n_shuffles), np.nan)
-            p_any = np.where(known, (1 + (best[:, None] >= values).sum(axis=0)) / (1 + n_shuffles), np.nan)
+            p = np.where(known, (1 + (null >= values).sum(axis=0)) / (1 + len(null)), np.nan)
+            p_any = np.where(known, (1 + (best[:, None] >= values).sum(axis=0)) / (1 + len(null)), np.nan)
             variables |= {
                 f"{name}_shuffled": (("shuffle", "time"), null),
                 f"{name}_chance": ("time", null.mean(axis=0)),
@@ -174,7 +195,7 @@ def score_variables(run: Run, question: Question, resampled: np.ndarray) -> dict
 
 def _fit(samples: Samples, question: Question, t: int, present: np.ndarray) -> dict[int, FoldFit]:
     """Fit read-outs of the labels and their shuffles at one time."""
-    truth = question.shuffles.truths(present)
+    truth = question.shuffles.truths(present, t)
     columns = question.target.columns(truth)
     features = np.ascontiguousarray(samples.values[present, t])
     return fit_folds(features, columns, question.fold[present], question.options.penalties, truth.shape[1])
@@ -188,7 +209,7 @@ def _judge(
     Shapes (n_present, n_answers), (n_present,) and (n_present, n_sets, n).
     """
     target, present = question.target, samples.present[:, t]
-    truth, fold = question.shuffles.truths(present), question.fold[present]
+    truth, fold = question.shuffles.truths(present, t), question.fold[present]
     features = samples.values[present, t]
     answers = np.empty((len(features), truth.shape[1] * target.n_columns))
     centres = np.empty_like(answers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 CLASSES, VALUES = KINDS = ("classes", "values")
+# Larger is better; the first is the main one.
 SCORES = {CLASSES: ("accuracy", "balanced_accuracy"), VALUES: ("r2", "correlation")}
 
 
@@ -59,7 +60,8 @@ def scores(kind: str, sums: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray, shape (...,)
-        NaN where there are no trials, or the truth does not vary.
+        Those of `SCORES`, and of values the root mean square error, ``rmse``; NaN where there are no trials, or the
+        truth does not vary.
     """
     return _class_scores(sums) if kind == CLASSES else _value_scores(sums)
 
@@ -88,6 +90,7 @@ def _value_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "r2": 1.0 - _ratio(error, truth2),
         "correlation": np.where(varies, _ratio(both - truth * answer / safe, joint), np.where(n > 0.0, 0.0, np.nan)),
+        "rmse": np.sqrt(_ratio(error, n)),
     }
 
 

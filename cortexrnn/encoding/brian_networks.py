@@ -110,6 +110,11 @@ def network_fragment(fitted: FittedRNN | FittedNetwork, given: Given, below: str
         readout, bias = network.model.readout()
         if isinstance(network.model, CircuitModel):
             hidden, readouts = _dale(fitted, network.model, readout[0], len(given.trials.counts[0]))
+        elif fitted.spec.cell not in _CELLS:
+            raise OptionError(
+                f"a network with cell={fitted.spec.cell!r} cannot be exported to Brian2; expected "
+                f"{', '.join(_CELLS)} or dale."
+            )
         else:
             hidden = _gated(fitted.spec.cell, fitted, network.model.core_weights())
             readouts = {_HIDDEN: readout[0]}

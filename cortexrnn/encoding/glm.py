@@ -27,7 +27,8 @@ _INTERCEPT_PRECISION = 1e-6
 _CHOICE_NATS = 1e-2
 # Precisions of the penalty of excitation, per lag: from one that many recordings do not feel to one that few resist.
 _EXCITATION_PRECISIONS = (1.0, 1e4)
-_MOST_ROUNDS = 10
+_MOST_ROUNDS = 20
+_SHORTEST_WAY = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -304,23 +305,28 @@ class _Problem:
     def climb(self, mask: np.ndarray, start: np.ndarray, remedy: _Remedy, tolerance_nats: float) -> Optimum:
         """Fit to the trials in `mask` with remedies.
 
-        A bin that is at the bound has no slope. What is left is concave, so that bins and weights are
-        found in turns, as long as the objective rises.
+        A bin that is at the bound has no slope. Without such bins the objective is concave, and the way to its summit
+        leads uphill with them too: as far along it as is higher, then again.
         """
-        best, best_objective, weights = None, -np.inf, start
+        weights, best = start, self._objective(mask, start, remedy)
         for _ in range(_MOST_ROUNDS):
             is_free = self.log_mu + self.effect(weights, mask) < remedy.log_bound
             run_pass = self._pass_over(mask, self.trials.scored & is_free, remedy.excitation)
             precision = _precision(start.size, remedy.ridge)
             optimum = maximise(run_pass, weights, precision, tolerance_nats=tolerance_nats)
-            weights = optimum.weights
-            objective = self.log_likelihood(weights, mask, remedy.log_bound) - 0.5 * float(precision @ weights**2)
-            if remedy.excitation is not None:
-                objective -= 0.5 * float(weights @ remedy.excitation @ weights)
-            if not objective > best_objective + tolerance_nats:
+            way, share = optimum.weights - weights, 1.0
+            while (reached := self._objective(mask, weights + share * way, remedy)) <= best and share > _SHORTEST_WAY:
+                share *= 0.5
+            if not reached > best + tolerance_nats:
                 break
-            best, best_objective = optimum, objective
-        return best
+            weights, best = weights + share * way, reached
+        return optimum._replace(weights=weights)
+
+    def _objective(self, mask: np.ndarray, weights: np.ndarray, remedy: _Remedy) -> float:
+        """Give the log-likelihood under the bound minus all penalties."""
+        value = self.log_likelihood(weights, mask, remedy.log_bound)
+        value -= 0.5 * float(_precision(weights.size, remedy.ridge) @ weights**2)
+        return value if remedy.excitation is None else value - 0.5 * float(weights @ remedy.excitation @ weights)
 
     def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
         """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""

@@ -149,8 +149,8 @@ class DaleModel(CircuitModel):
 class OdeModel(CellModel):
     """A neural ODE whose state flows from bin to bin and jumps at the unit's own spikes.
 
-    In every bin the state h flows along its field, and is then drawn to ``tanh(W x + U h)`` of the inputs x: all the way
-    where the bin before held a spike, a jump as at a sample of `cortexrnn.cells.ode`, and elsewhere the share
+    In every bin the state h flows along its field, and is then drawn to ``tanh(W x + U h)`` of the inputs x: all the
+    way where the bin before held a spike, a jump as at a sample of `cortexrnn.cells.ode`, and elsewhere the share
     ``1 - exp(-b / 20 ms)`` with the length b of a bin, so that inputs that change slowly reach it between spikes too.
     A bin counts as one with a spike where its standardised count is above 0.5; the network whose spikes are cut off has
     none. It is run bin by bin and not from spike to spike, because the rate is asked for in every bin.

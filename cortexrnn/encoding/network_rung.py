@@ -74,8 +74,8 @@ class NetworkRung(Rung):
         Seed of the initial weights and of the order of the pieces.
     own_spikes : float
         Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099), a remedy for run-away generation: share of the
-        bins, from 0 to 1, in which the network is fed a spike of its own instead of the recorded one. The share rises
-        over the first third of the epochs from 0, whose weights are not kept; the spikes are drawn anew before every epoch.
+        bins, from 0 to 1, in which the network is fed what it draws itself instead of what was recorded. The share
+        rises from 0 over the first third of the epochs, whose weights are not kept; what is drawn is new in every one.
         What is maximised is then no likelihood any more: the target does not follow from what was fed, and a network
         that hears itself only learns to ignore its history (Huszar 2015, arXiv:1511.05101). Both scores are to be
         looked at. It costs a free run of the training trials an epoch.
@@ -85,8 +85,8 @@ class NetworkRung(Rung):
         comes back through the spikes it leaves as it is.
     link : {"log", "bounded"}
         Another remedy: as that of `cortexrnn.encoding.glm.HistoryGLM`, for predictions of the trained network only.
-        It costs score where the unit fires faster than the bound, and up to seven free runs of 20 copies of the
-        training trials.
+        It costs score where the unit fires faster than the bound, and up to six free runs of 20 copies of the
+        training trials. The validation score is that without the bound.
     """
 
     meaning: ClassVar[str] = "spike history, recurrent network"

@@ -77,6 +77,7 @@ class LogRateNetwork:
             parts["readout_bias"][:] = 0.0
         self.weights = weights
         model.theta = weights[:n_parameters]
+        self._cap()
         self._tape = model.empty_tape(n_steps, model.core_weights())
         # Products write whole blocks: the last step's reaches beyond the last row.
         n_rows = n_steps * model.n_hidden + padded_rows(model.n_hidden) - model.n_hidden
@@ -98,6 +99,10 @@ class LogRateNetwork:
     def project(self) -> None:
         """Bring the weights back to where they are allowed to be, after a step."""
         self.model.project()
+        self._cap()
+
+    def _cap(self) -> None:
+        """Scale the recurrent weights down to the spectral cap."""
         if self._spectral_cap is None:
             return
         # A circuit's weights are sizes of its parameters: what scales the one scales the other.

@@ -31,6 +31,7 @@ TWINS = {
     "M6 vanilla": "M6 vanilla cut",
     "M6 LSTM": "M6 LSTM cut",
     "M6 Dale": "M6 Dale cut",
+    "M6 ODE": "M6 ODE cut",
 }
 # Rungs that see other units, and what they are measured against: the same without them.
 ALONE = {"M5 coupled": "M5", "M7": "M6"}
@@ -101,7 +102,7 @@ def ladder(
         "M6cut": RNN(**above, uses_own_spikes=False),
         "M7": PopulationRNN(**above),
     }
-    for cell in ("vanilla", "lstm", "dale"):
+    for cell in ("vanilla", "lstm", "dale", "ode"):
         for uses_own_spikes in (True, False):
             rung = Network(cell=cell, uses_own_spikes=uses_own_spikes, **above)
             specs[rung.name] = rung

@@ -58,8 +58,8 @@ VERDICTS: dict[str, VerdictStyle] = {
 }
 
 # Networks whose own spikes are cut: controls, no steps of the ladder.
-CUT_RUNGS = ("M6cut", "M6 vanilla cut", "M6 LSTM cut", "M6 Dale cut")
-NETWORK_RUNGS = ("M6", "M6 vanilla", "M6 LSTM", "M6 Dale")
+CUT_RUNGS = ("M6cut", "M6 vanilla cut", "M6 LSTM cut", "M6 Dale cut", "M6 ODE cut")
+NETWORK_RUNGS = ("M6", "M6 vanilla", "M6 LSTM", "M6 Dale", "M6 ODE")
 RUNG_ORDER = (
     "M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M5 coupled",
     *(name for pair in zip(CUT_RUNGS, NETWORK_RUNGS, strict=True) for name in pair), "M7", "history",
@@ -83,6 +83,8 @@ RUNG_WORDS: dict[str, str] = {
     "M6 LSTM": "LSTM",
     "M6 Dale cut": "own spikes cut",
     "M6 Dale": "E-I network",
+    "M6 ODE cut": "own spikes cut",
+    "M6 ODE": "neural ODE",
     "M7": "and other units, network",
     "history": "history rung, chosen in training",
 }

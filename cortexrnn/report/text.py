@@ -47,6 +47,7 @@ _RUNG_METHODS: dict[str, str] = {
     "M6 vanilla": "the same with a vanilla network (M6 vanilla) and its control",
     "M6 LSTM": "the same with an LSTM (M6 LSTM) and its control",
     "M6 Dale": "the same with an E-I rate network with Tsodyks-Markram synapses (M6 Dale) and its control",
+    "M6 ODE": "the same with a neural ODE whose state jumps at the unit's own spikes (M6 ODE) and its control",
     "M7": "M7, the network of M6 that also sees principal components of the past spikes of all other units",
 }
 

@@ -442,7 +442,7 @@ def test_kernels_have_one_specialisation_a_precision(bursts):
 
 def test_names_say_which_cell_and_whether_it_is_the_control():
     names = {cell: Network(cell=cell).name for cell in CELLS}
-    assert names == {"vanilla": "M6 vanilla", "lstm": "M6 LSTM", "gru": "M6 GRU", "dale": "M6 Dale"}
+    assert names == {"vanilla": "M6 vanilla", "lstm": "M6 LSTM", "gru": "M6 GRU", "dale": "M6 Dale", "ode": "M6 ODE"}
     cut = Network(cell="dale", uses_own_spikes=False)
     assert (cut.name, cut.sees_history, Network().sees_history) == ("M6 Dale cut", False, True)
 
@@ -468,7 +468,7 @@ def test_rates_that_cannot_be_are_refused(dale, rates, told):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"cell": "ode"},
+        {"cell": "rate"},
         {"n_hidden": 0},
         {"n_hidden": 1, "cell": "dale"},
         {"likelihood": "gaussian"},

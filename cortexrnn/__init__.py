@@ -69,7 +69,9 @@ if TYPE_CHECKING:
     from cortexrnn.encoding.contamination import Guarded
     from cortexrnn.encoding.coupled_glm import CoupledHistoryGLM
     from cortexrnn.encoding.coupling import CoupledGLM
+    from cortexrnn.encoding.loops import ReadOff
     from cortexrnn.encoding.population_rnn import PopulationRNN
+    from cortexrnn.encoding.read_off import read_off
     from cortexrnn.encoding.recurrent_smoother import RecurrentSmoother
     from cortexrnn.encoding.simulation import simulate_copies
     from cortexrnn.encoding.smoothers import PoissonSmoother
@@ -107,7 +109,13 @@ if TYPE_CHECKING:
     from cortexrnn.training.cell_model import CellNetwork
     from cortexrnn.training.circuit_model import Trainable
     from cortexrnn.training.continual import elastic_weights, projected_gradients
-    from cortexrnn.training.decoding import DecodeOptions, compare_sources, cross_temporal, decode
+    from cortexrnn.training.decoding import (
+        DecodeOptions,
+        NetworkDecoder,
+        compare_sources,
+        cross_temporal,
+        decode,
+    )
     from cortexrnn.training.hidden_sources import (
         HiddenSource,
         even_process,
@@ -157,6 +165,7 @@ _ROOMS = {
     "Markov": "encoding",
     "MarkovChain": "training.markov",
     "Network": "encoding",
+    "NetworkDecoder": "training.decoding",
     "Noise": "circuit",
     "PSTH": "encoding",
     "Penalties": "training.penalties",
@@ -169,6 +178,7 @@ _ROOMS = {
     "Pulse": "dynamics",
     "RNN": "encoding",
     "Ramp": "dynamics",
+    "ReadOff": "encoding.loops",
     "Record": "dynamics",
     "Recording": "spikes",
     "RecurrentSmoother": "encoding.recurrent_smoother",
@@ -240,6 +250,7 @@ _ROOMS = {
     "principal_components": "theory.population",
     "projected_gradients": "training.continual",
     "psth_r2": "evaluation.co_smoothing",
+    "read_off": "encoding.read_off",
     "read_recording": "spikes",
     "read_signals": "spikes.readers.signals",
     "rescale": "evaluation.rescaling",
@@ -292,6 +303,7 @@ __all__ = [
     "Markov",
     "MarkovChain",
     "Network",
+    "NetworkDecoder",
     "Noise",
     "PSTH",
     "Penalties",
@@ -304,6 +316,7 @@ __all__ = [
     "Pulse",
     "RNN",
     "Ramp",
+    "ReadOff",
     "Record",
     "Recording",
     "RecurrentSmoother",
@@ -375,6 +388,7 @@ __all__ = [
     "principal_components",
     "projected_gradients",
     "psth_r2",
+    "read_off",
     "read_recording",
     "read_signals",
     "rescale",

@@ -7,13 +7,13 @@ ask for, and no stronger: a rung that is stable is left as it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.divergence import find_divergent, shortest_interval
 from cortexrnn.encoding.model import Fitted
 from cortexrnn.encoding.simulation import simulate_copies
 from cortexrnn.encoding.stepping import Stepper
@@ -22,11 +22,6 @@ LINKS = ("log", "bounded")
 # Strengths of a remedy between none and the strongest.
 N_LEVELS = 32
 _N_COPIES = 20
-# What counts as running away is what `cortexrnn.evaluation.free_run` reports as that.
-_RATE_FACTOR = 3.0
-_PINNED_S = 0.1
-_PINNED_INTERVALS = 20
-_PINNED_SHARE = 0.9
 # Not the seed that free runs have by default: a rung must not be chosen by the copies it is judged by.
 _SEED = 2017
 
@@ -34,10 +29,7 @@ Candidate = TypeVar("Candidate", bound=Fitted)
 
 
 def runs_away(fitted: Fitted, trials: UnitTrials, likelihood: str) -> bool:
-    """Tell whether one of 20 copies of some trial runs away.
-
-    A copy runs away if it has more than three times the spikes a bin of any recorded trial, or if for 0.1 s, and for
-    20 of the shortest intervals, it fires at nearly the rate that these allow and faster than the unit ever did.
+    """Tell whether one of 20 copies of some trial runs away, as `find_divergent` has it.
 
     Parameters
     ----------
@@ -59,22 +51,7 @@ def runs_away(fitted: Fitted, trials: UnitTrials, likelihood: str) -> bool:
     if not trials.scored.any():
         return False
     copies = simulate_copies(fitted, trials, n_copies=_N_COPIES, likelihood=likelihood, seed=_SEED)
-    if copies.is_capped.any():
-        return True
-    n_scored = np.maximum(trials.scored.sum(axis=1), 1)
-    # A unit that was silent is taken to have fired once.
-    highest = np.max(np.maximum(trials.spikes_per_trial, 1) / n_scored)
-    n_dead = _shortest_interval(trials)
-    n_window = min(max(round(_PINNED_S / trials.bin_s), _PINNED_INTERVALS * n_dead), trials.counts.shape[1])
-    fastest = _most_in_a_window(trials.counts, trials.scored, n_window)
-    limit = max(math.ceil(_PINNED_SHARE * n_window / n_dead), fastest + 1)
-    for counts in copies.counts:
-        n_spikes = np.where(trials.scored, counts, 0).sum(axis=1)
-        if (n_spikes / n_scored).max() > _RATE_FACTOR * highest:
-            return True
-        if _most_in_a_window(counts, trials.scored, n_window) >= limit:
-            return True
-    return False
+    return bool(find_divergent(trials, copies, shortest_interval(trials))[0].any())
 
 
 def mildest(build: Callable[[int], Candidate], trials: UnitTrials, likelihood: str) -> Candidate:
@@ -149,15 +126,3 @@ class BoundedStepper(Stepper):
     def update(self, t: int, counts: np.ndarray) -> None:
         """Pass the spikes on."""
         self._stepper.update(t, counts)
-
-
-def _shortest_interval(trials: UnitTrials) -> int:
-    """Give the shortest interval between scored spikes in bins, at least one."""
-    trial, t = np.nonzero(np.where(trials.scored, trials.counts, 0))
-    return int(np.diff(t)[np.diff(trial) == 0].min(initial=trials.counts.shape[1]))
-
-
-def _most_in_a_window(counts: np.ndarray, scored: np.ndarray, n_window: int) -> int:
-    """Give the largest number of scored spikes in any `n_window` bins of a trial."""
-    running = np.cumsum(np.pad(np.where(scored, counts, 0).astype(np.int64), ((0, 0), (1, 0))), axis=1)
-    return int((running[:, n_window:] - running[:, :-n_window]).max())

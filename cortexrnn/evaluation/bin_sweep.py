@@ -14,6 +14,7 @@ from cortexrnn.errors import OptionError
 from cortexrnn.evaluation.compare import RunSettings, compare
 from cortexrnn.evaluation.ladder import usual_models
 from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.scores import read_gain
 from cortexrnn.spikes.recording import Recording
 
 BINS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
@@ -72,7 +73,7 @@ def bin_sweep(
         result = compare(recording, models=models, seed=seed, options=plain, run=run, bin_s=width_s, **alignment)
         units = result.summary["units"]
         names = [unit["unit"] for unit in units]
-        columns.append([[_numbers(unit["steps"].get(rung)) for unit in units] for rung in STEPS.values()])
+        columns.append([[read_gain(unit["steps"].get(rung)) for unit in units] for rung in STEPS.values()])
         crowded.append(result.summary["recording"]["n_multi_spike_bins"])
     table = np.array(columns)
     dims = ("bin", "step", "unit")
@@ -81,10 +82,3 @@ def bin_sweep(
         | {"n_crowded": ("bin", crowded)},
         coords={"bin": ("bin", widths_s, {"units": "s"}), "step": list(STEPS), "unit": names},
     ).transpose("step", "bin", "unit")
-
-
-def _numbers(step: dict[str, Any] | None) -> tuple[float, float, float]:
-    """Give value and interval of a step; NaN where a summary has none."""
-    if not step or step["value"] is None:
-        return (np.nan, np.nan, np.nan)
-    return (step["value"], *step["ci"])

@@ -10,13 +10,15 @@ import numpy as np
 import xarray as xr
 
 from cortexrnn._checks import check_positive
+from cortexrnn.encoding import spike_statistics as stats
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.divergence import find_divergent, shortest_interval
 from cortexrnn.encoding.likelihood import LIKELIHOODS, likelihood_code
 from cortexrnn.encoding.model import Fitted, as_unit_trials
 from cortexrnn.encoding.simulation import Copies, simulate_copies
 from cortexrnn.errors import DataError
-from cortexrnn.evaluation import spike_statistics as stats
 from cortexrnn.evaluation.free_scores import SCORES, Scorer
+from cortexrnn.evaluation.scores import finite_or_none
 from cortexrnn.evaluation.spike_profile import Profile, Profiler, summarise_copies
 from cortexrnn.report.figure_file import own_axes
 from cortexrnn.report.free_run import plot_intervals
@@ -26,14 +28,6 @@ if TYPE_CHECKING:
 
 STATISTICS = ("rate_hz", "fano", "cv", "cv2", "refractory_mass", "psth_r2")
 TEACHER_FORCED, FREE_RUNNING = "teacher-forced", "free-running"
-
-# A simulated trial diverges above this many times the highest rate of any recorded trial,
-RATE_FACTOR = 3.0
-# or if for this long, and for this many of the shortest intervals, it fires at nearly the rate that these allow, and
-# faster than the unit ever did.
-PINNED_S = 0.1
-PINNED_INTERVALS = 20
-_PINNED_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -102,10 +96,11 @@ class FreeRun:
             "n_copies": self.n_copies,
             "n_trials": self.n_trials,
             "statistics": {
-                name: {column: _or_none(data[column].sel(statistic=name)) for column in columns} for name in STATISTICS
+                name: {column: finite_or_none(data[column].sel(statistic=name)) for column in columns}
+                for name in STATISTICS
             },
             "scores": {
-                mode: {name: _or_none(scores.sel(mode=mode, score_name=name)) for name in SCORES}
+                mode: {name: finite_or_none(scores.sel(mode=mode, score_name=name)) for name in SCORES}
                 for mode in (TEACHER_FORCED, FREE_RUNNING)
             },
             "departures": list(self.departures),
@@ -231,35 +226,6 @@ def judge_copies(
     )
 
 
-def find_divergent(trials: UnitTrials, copies: Copies, n_dead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which simulated trials ran away.
-
-    Parameters
-    ----------
-    trials : UnitTrials
-        The recorded trials.
-    copies : Copies
-        The simulated ones.
-    n_dead : int
-        Shortest possible interval in bins.
-
-    Returns
-    -------
-    diverges, is_pinned : ndarray of bool, shape (n_copies, n_trials)
-        A trial that is pinned, or in which more than 50 spikes were expected in a bin, diverges as well.
-    """
-    n_scored = np.maximum(trials.scored.sum(axis=1), 1)
-    # A unit that was silent is taken to have fired once.
-    highest = np.max(np.maximum(trials.spikes_per_trial, 1) / n_scored)
-    n_spikes = np.where(trials.scored, copies.counts, 0).sum(axis=2)
-    n_window = min(max(round(PINNED_S / trials.bin_s), PINNED_INTERVALS * n_dead), trials.counts.shape[1])
-    fastest = int(stats.fastest_windows(trials.counts, trials.scored, n_window).max())
-    threshold = max(math.ceil(_PINNED_SHARE * n_window / n_dead), fastest + 1)
-    is_pinned = np.array([stats.fastest_windows(counts, trials.scored, n_window) for counts in copies.counts])
-    is_pinned = is_pinned >= threshold
-    return (n_spikes / n_scored > RATE_FACTOR * highest) | is_pinned | copies.is_capped, is_pinned
-
-
 def _statistics(
     trials: UnitTrials, observed: Profile, simulated: list[Profile], psth_hz: np.ndarray
 ) -> xr.Dataset:
@@ -289,16 +255,6 @@ def _raster(trials: UnitTrials, copy: np.ndarray) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
-def shortest_interval(trials: UnitTrials) -> int:
-    """Give the shortest interval of the trials in bins, at least one."""
-    return max(1, int(stats.find_intervals(trials.counts, trials.scored).n_bins.min(initial=trials.counts.shape[1])))
-
-
 def _whole_bins(dead_time_s: float, bin_s: float) -> int:
     """Give a dead time in bins, at least one."""
     return max(1, round(check_positive("dead_time_s", dead_time_s) / bin_s))
-
-
-def _or_none(value: float) -> float | None:
-    """Give a number that JSON knows."""
-    return float(value) if math.isfinite(value) else None

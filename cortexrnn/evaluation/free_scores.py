@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cortexrnn.encoding import spike_statistics as stats
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.likelihood import BERNOULLI, trial_log_likelihood
 from cortexrnn.encoding.model import LN2
 from cortexrnn.encoding.simulation import Copies
-from cortexrnn.evaluation import spike_statistics as stats
 
 SCORES = ("bits_per_spike", "psth_r2", "psth_bits_per_spike", "rate_hz", "refractory_mass")
 # A finite price for spikes where a trial-averaged rate is zero.

@@ -20,6 +20,7 @@ from cortexrnn.evaluation.rescaling import (
     ks_distance,
     rescale,
 )
+from cortexrnn.evaluation.scores import finite_or_none
 from cortexrnn.report.figure_file import own_axes
 from cortexrnn.report.goodness import plot_goodness
 
@@ -146,9 +147,11 @@ class GoodnessOfFit:
             "n_spikes": self.n_spikes,
             "verdict": self.verdict,
             "departures": list(self.departures),
-            "distance_range": [_or_none(value) for value in self.distance_range],
-            "checks": {name: [_or_none(value) for value in check] for name, check in self.checks.items()},
-            "detectable_dead_time_s": {key: _or_none(value) for key, value in self.detectable_dead_time_s.items()},
+            "distance_range": [finite_or_none(value) for value in self.distance_range],
+            "checks": {name: [finite_or_none(value) for value in check] for name, check in self.checks.items()},
+            "detectable_dead_time_s": {
+                key: finite_or_none(value) for key, value in self.detectable_dead_time_s.items()
+            },
             "sentence": self.sentence,
         }
 
@@ -281,8 +284,3 @@ def _curve(uniforms: np.ndarray) -> xr.Dataset:
         {"model": ("point", (kept + 0.5) / max(n, 1)), "observed": ("point", uniforms[kept])},
         attrs={"n_spikes": n, "limit": KS_LIMIT / math.sqrt(n) if n else math.nan},
     )
-
-
-def _or_none(value: float) -> float | None:
-    """Give a number that JSON knows."""
-    return float(value) if math.isfinite(value) else None

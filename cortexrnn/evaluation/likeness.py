@@ -12,14 +12,14 @@ import xarray as xr
 
 from cortexrnn._checks import check_choice, check_count
 from cortexrnn.encoding.arrays import UnitTrials, unit_trials
-from cortexrnn.encoding.gain import CausalGain
-from cortexrnn.encoding.glm import HistoryGLM
-from cortexrnn.encoding.model import Rung
+from cortexrnn.encoding.likelihood import mean_likelihood
+from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.simulation import draw_without_history, simulate_copies
 from cortexrnn.errors import NumericalWarning
 from cortexrnn.evaluation.compare import RunSettings, compare
-from cortexrnn.evaluation.ladder import QUICK_RUNGS, usual_models
+from cortexrnn.evaluation.ladder import CONTROL, QUICK_RUNGS, ladder, usual_models
 from cortexrnn.evaluation.options import CompareOptions
+from cortexrnn.evaluation.scores import read_gain
 from cortexrnn.evaluation.source import Source
 from cortexrnn.evaluation.verdict import HISTORY_MATTERS, NO_RELEVANT_HISTORY
 from cortexrnn.numerics.streams import stream
@@ -34,7 +34,12 @@ _TEXTS = {
 
 
 def simulate_like(
-    trials: xr.Dataset, *, truth: str = NO_HISTORY, likelihood: str = "poisson", seed: int = 0
+    trials: xr.Dataset,
+    *,
+    truth: str = NO_HISTORY,
+    models: Mapping[str, Rung] | None = None,
+    likelihood: str = "poisson",
+    seed: int = 0,
 ) -> xr.Dataset:
     """Simulate trials like these, with as many trials, conditions, gaps and about as many spikes, and a known truth.
 
@@ -45,8 +50,10 @@ def simulate_like(
     truth : {"no history", "fitted history"}
         Without history spikes are drawn from PSTH, drift and a gamma gain of every trial, as M3 fits them. With
         fitted history the whole M5 runs on its own spikes.
-    likelihood : {"poisson", "bernoulli"}
-        Law of a bin's count.
+    models : mapping of str to Rung, optional
+        M3 and M5 are simulated from; those of the usual ladder by default.
+    likelihood : {"poisson", "bernoulli", "negative binomial"}
+        Law of a bin's count; a negative binomial is simulated without its dispersion.
     seed : int
 
     Returns
@@ -68,12 +75,17 @@ def simulate_like(
     check_trials(trials)
     check_choice("truth", truth, tuple(_TEXTS))
     check_count("seed", seed, at_least=0)
+    law = mean_likelihood(likelihood)
+    models = ladder(QUICK_RUNGS, likelihood=law) if models is None else models
     counts = np.zeros(trials["counts"].shape, dtype=np.uint16)
     for k, name in enumerate(trials["unit"].values):
         unit = unit_trials(trials, k)
         if unit.spikes_per_trial.sum():
-            draw = _without_history if truth == NO_HISTORY else _with_history
-            counts[:, :, k] = draw(unit, str(name), likelihood, seed)
+            if truth == NO_HISTORY:
+                rng = stream(seed, "likeness", str(name))
+                counts[:, :, k] = draw_without_history(models[CONTROL].fit(unit), unit, law, rng)
+            else:
+                counts[:, :, k] = _with_history(models["M5"].fit(unit), unit, str(name), law, seed)
     names = ("truth", "truth_text", "has_history")
     values = (truth, _TEXTS[truth], "no" if truth == NO_HISTORY else "yes")
     n_units = trials.sizes["unit"]
@@ -128,12 +140,12 @@ def compare_like(
     trials = source.load(list(range(source.n_units)))
     rows, names, verdicts = [], [], []
     for truth in _TEXTS:
-        twin = simulate_like(trials, truth=truth, likelihood=options.likelihood, seed=seed)
+        twin = simulate_like(trials, truth=truth, models=models, likelihood=options.likelihood, seed=seed)
         result = compare(twin, models=models, seed=seed, options=replace(options, n_copies=0), run=run)
         units = result.summary["units"]
         names = [unit["unit"] for unit in units]
         verdicts.append([unit["verdict"] for unit in units])
-        rows.append([_numbers(unit["history_gain"]) for unit in units])
+        rows.append([read_gain(unit["history_gain"]) for unit in units])
     table = np.array(rows)
     dims = ("truth", "unit")
     return xr.Dataset(
@@ -154,19 +166,9 @@ def _sentence(without: np.ndarray, with_history: np.ndarray) -> str:
     )
 
 
-def _numbers(gain: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Give value and interval of a gain; NaN where a summary has none."""
-    return (np.nan, np.nan, np.nan) if gain["value"] is None else (gain["value"], *gain["ci"])
 
-
-def _without_history(unit: UnitTrials, name: str, likelihood: str, seed: int) -> np.ndarray:
-    """Draw a unit from M3."""
-    return draw_without_history(CausalGain().fit(unit), unit, likelihood, stream(seed, "likeness", name))
-
-
-def _with_history(unit: UnitTrials, name: str, likelihood: str, seed: int) -> np.ndarray:
+def _with_history(fitted: Fitted, unit: UnitTrials, name: str, likelihood: str, seed: int) -> np.ndarray:
     """Let a unit's M5 run on its own spikes, after the recorded ones of the burn-in."""
-    fitted = HistoryGLM(likelihood=likelihood).fit(unit)
     draw = int(stream(seed, "likeness", name).integers(2**62))
     copies = simulate_copies(fitted, unit, n_copies=1, likelihood=likelihood, seed=draw)
     if copies.is_capped.any():

@@ -10,7 +10,7 @@ import numpy as np
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.likelihood import LIKELIHOODS, mean_likelihood, trial_log_likelihood
 from cortexrnn.encoding.psth import PSTH
-from cortexrnn.evaluation.scores import Gain, gain_interval
+from cortexrnn.evaluation.scores import Gain, finite_or_none, gain_interval
 from cortexrnn.evaluation.signal_power import (
     BOX_S,
     MIN_TRIALS,
@@ -76,16 +76,19 @@ class NoiseCeiling(NamedTuple):
         gains = {"leave_one_out": self.leave_one_out, "split_half": self.split_half, "limit": self.limit}
         is_enough = self.n_spikes >= MIN_SPIKES
         return {
-            "signal_power": _number(value),
-            "signal_power_error": _number(error),
-            "single_trial_power": _number(single),
+            "signal_power": finite_or_none(value),
+            "signal_power_error": finite_or_none(error),
+            "single_trial_power": finite_or_none(single),
             "is_reliable": bool(self.power.is_reliable),
-            "explained": _number(self.explained),
+            "explained": finite_or_none(self.explained),
             "n_trials": n_trials,
             "box_s": BOX_S,
             "sentence": self.sentence,
         } | {
-            name: {"value": _number(gain.value), "ci": gain.interval} if is_enough else {"value": None, "ci": None}
+            name: {
+                "value": finite_or_none(gain.value) if is_enough else None,
+                "ci": gain.interval if is_enough else None,
+            }
             for name, gain in gains.items()
         }
 
@@ -204,8 +207,3 @@ def _psth_scores(trials: UnitTrials, likelihood: int) -> tuple[Gain, Gain, Gain,
 def _shown(gain: Gain) -> str:
     """Write a gain with its interval."""
     return f"{show_number(gain.value)} {show_interval(gain.interval)}"
-
-
-def _number(value: float) -> float | None:
-    """Give a number that JSON knows."""
-    return float(value) if math.isfinite(value) else None

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.special import xlog1py, xlogy
 
 from cortexrnn.encoding.likelihood import LIKELIHOODS
-from cortexrnn.evaluation.scores import gain_interval
+from cortexrnn.evaluation.scores import finite_or_none, gain_interval
 from cortexrnn.evaluation.verdict import MIN_SPIKES
 
 TRAIN_MEAN = "train mean"
@@ -128,7 +128,7 @@ def describe_nulls(table: xr.Dataset) -> dict[str, Any]:
         rows = table.sel(null=null)
         found[null] = {
             str(name): _written(*(float(rows[part].values[j]) for part in ("pooled", "pooled_low", "pooled_high")))
-            | {"median": _number(float(rows["median"].values[j]))}
+            | {"median": finite_or_none(float(rows["median"].values[j]))}
             for j, name in enumerate(table["rung"].values)
         }
     return found
@@ -165,8 +165,3 @@ def _written(value: float, low: float, high: float) -> dict[str, Any]:
     if not math.isfinite(value):
         return {"value": None, "ci": None}
     return {"value": value, "ci": [low, high]}
-
-
-def _number(value: float) -> float | None:
-    """Give a number that JSON knows."""
-    return value if math.isfinite(value) else None

@@ -9,13 +9,14 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.divergence import shortest_interval
 from cortexrnn.encoding.glm import HistoryGLM
 from cortexrnn.encoding.likelihood import LIKELIHOODS, mean_likelihood
 from cortexrnn.encoding.model import Rung
 from cortexrnn.encoding.network_rung import NetworkRung
 from cortexrnn.evaluation.copying import COPIED, join_folds
 from cortexrnn.evaluation.fold_orders import REFOLDED, FoldOrders, compare_fold_orders, refold, refold_work
-from cortexrnn.evaluation.free_run import FreeRun, judge_copies, shortest_interval
+from cortexrnn.evaluation.free_run import FreeRun, judge_copies
 from cortexrnn.evaluation.goodness import GoodnessOfFit, judge_rescaled
 from cortexrnn.evaluation.ladder import CONTROL
 from cortexrnn.evaluation.noise_ceiling import NoiseCeiling, ceiling_work, read_ceiling

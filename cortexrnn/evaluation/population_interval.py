@@ -12,7 +12,7 @@ from scipy import stats
 
 from cortexrnn._checks import check_count
 from cortexrnn.evaluation.evidence import UnitEvidence
-from cortexrnn.evaluation.scores import LN2, gain_errors
+from cortexrnn.evaluation.scores import LN2, finite_or_none, gain_errors
 from cortexrnn.numerics.streams import stream
 from cortexrnn.report.formats import show_interval, show_number
 
@@ -59,11 +59,11 @@ class PopulationGain:
     def to_dict(self) -> dict[str, Any]:
         """Give everything as ``summary.json`` holds it."""
         return {
-            "mean": _number(self.mean),
-            "median": _number(self.median),
+            "mean": finite_or_none(self.mean),
+            "median": finite_or_none(self.median),
             "mean_ci": list(self.mean_ci) if math.isfinite(self.mean_ci[0]) else None,
             "median_ci": list(self.median_ci) if math.isfinite(self.median_ci[0]) else None,
-            "between_sd": _number(self.between_sd),
+            "between_sd": finite_or_none(self.between_sd),
             "n_units": self.n_units,
             "sentence": self.sentence,
         }
@@ -188,8 +188,3 @@ def _resample(
         means[part] = drawn.mean(axis=1)
         medians[part] = np.median(drawn, axis=1)
     return means, medians
-
-
-def _number(value: float) -> float | None:
-    """Give a number that JSON knows."""
-    return value if math.isfinite(value) else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -92,3 +94,15 @@ def gain_errors(bits: np.ndarray, n_spikes: np.ndarray) -> tuple[float, np.ndarr
     """
     value = float(bits.sum() / float(np.sum(n_spikes)))
     return value, (bits - value * n_spikes) / np.mean(n_spikes)
+
+
+def finite_or_none(value: float) -> float | None:
+    """Give a number that JSON knows: None for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def read_gain(entry: Mapping[str, Any] | None) -> tuple[float, float, float]:
+    """Read value and interval of a gain from a summary; NaN where it has none."""
+    if not entry or entry["value"] is None:
+        return (math.nan, math.nan, math.nan)
+    return (entry["value"], *entry["ci"])

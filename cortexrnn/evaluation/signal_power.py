@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexrnn.encoding.arrays import UnitTrials
-from cortexrnn.evaluation.spike_statistics import stretch_of
+from cortexrnn.encoding.spike_statistics import stretch_of
 
 BOX_S = 0.02
 # A jackknife over trials of a condition needs as many.

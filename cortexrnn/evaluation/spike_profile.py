@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from cortexrnn.encoding import spike_statistics as stats
 from cortexrnn.encoding.arrays import UnitTrials
-from cortexrnn.evaluation import spike_statistics as stats
 
 CURVES = {
     "psth_hz": ("condition", "time"),

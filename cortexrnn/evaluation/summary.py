@@ -17,7 +17,7 @@ from cortexrnn.evaluation.evidence import UnitEvidence
 from cortexrnn.evaluation.ladder import ALONE, CONTROL, TWINS
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
-from cortexrnn.evaluation.scores import Gain, gain_interval
+from cortexrnn.evaluation.scores import Gain, finite_or_none, gain_interval
 from cortexrnn.evaluation.seeds import seed_spread
 from cortexrnn.evaluation.verdict import (
     HISTORY_MATTERS,
@@ -63,13 +63,13 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         name: over(name, CONTROL if name in TWINS.values() else below) for name, below in _neighbours(plan.reported)
     }
     is_enough = total >= MIN_SPIKES and trials.n_trials >= MIN_TRIALS
-    smallest = _number(detectable_gain(ordered[0])) if is_enough else None
+    smallest = finite_or_none(detectable_gain(ordered[0])) if is_enough else None
     spread = seed_spread(scores.log_likelihood, [*TWINS, *TWINS.values(), "M7"], n_spikes)
     extra = more_trials(ordered[0], options.rope) if answer.verdict == INCONCLUSIVE else None
     return {
         "unit": scores.case.name,
         "n_spikes": total,
-        "rate_hz": _number(total / (trials.scored.sum() * trials.bin_s)),
+        "rate_hz": finite_or_none(total / (trials.scored.sum() * trials.bin_s)),
         "n_trials": trials.n_trials,
         "rungs": {
             name: {"bits_per_spike": score["value"], "ci": score["ci"], "seed_sd": spread.get(name)}
@@ -77,7 +77,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         },
         "steps": {name: _score(gain, total) for name, gain in steps.items()},
         "history_gain": _score(ordered[0], total) | {"over": better, "chosen": scores.chosen},
-        "p": _number(history_p(ordered)) if is_enough else None,
+        "p": finite_or_none(history_p(ordered)) if is_enough else None,
         "detectable_gain": smallest,
         "detectable_text": detectable_words(smallest, trials.n_trials),
         "surrogate_p": p,
@@ -228,11 +228,6 @@ def _refractory_mass(scores: UnitScores) -> dict[str, Any]:
     observed, psth = scores.age_spikes, scores.age_expected["M1"]
     return {
         "window_s": n_lags * scores.case.trials.bin_s,
-        "observed": _number(observed[early].sum() / observed.sum()) if observed.sum() else None,
-        "psth": _number(psth[early].sum() / psth.sum()) if psth.sum() else None,
+        "observed": finite_or_none(observed[early].sum() / observed.sum()) if observed.sum() else None,
+        "psth": finite_or_none(psth[early].sum() / psth.sum()) if psth.sum() else None,
     }
-
-
-def _number(value: float) -> float | None:
-    """Give a plain float, or None where it is not finite."""
-    return float(value) if math.isfinite(value) else None

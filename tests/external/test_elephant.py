@@ -17,8 +17,7 @@ from elephant.kernels import GaussianKernel
 from elephant.spike_train_correlation import cross_correlation_histogram
 from elephant.statistics import instantaneous_rate, time_histogram
 
-from cortexrnn.encoding import PSTH
-from cortexrnn.evaluation import spike_statistics
+from cortexrnn.encoding import PSTH, spike_statistics
 
 N_TRIALS, N_BINS = 12, 600
 

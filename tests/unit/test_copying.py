@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import CausalGain, HistoryGLM
+from cortexrnn.encoding.divergence import shortest_interval
 from cortexrnn.encoding.simulation import simulate_copies
 from cortexrnn.evaluation.copying import COPIED, copy_fold, join_folds
-from cortexrnn.evaluation.free_run import free_run, judge_copies, shortest_interval
+from cortexrnn.evaluation.free_run import free_run, judge_copies
 
 N_COPIES = 5
 

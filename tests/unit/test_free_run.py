@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from cortexrnn.encoding import PSTH, CausalGain, Constant
 from cortexrnn.encoding.constant import FittedConstant
+from cortexrnn.encoding.divergence import find_divergent
 from cortexrnn.encoding.glm import FittedHistoryGLM
 from cortexrnn.encoding.likelihood import trial_log_likelihood
 from cortexrnn.encoding.simulation import Copies, simulate_copies
 from cortexrnn.errors import DataError, OptionError
-from cortexrnn.evaluation.free_run import find_divergent, free_run
+from cortexrnn.evaluation.free_run import free_run
 from cortexrnn.evaluation.goodness import goodness_of_fit
 from cortexrnn.evaluation.spike_profile import summarise_copies
 from cortexrnn.report import free_run as figures

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import Constant, HistoryGLM, unit_trials
+from cortexrnn.encoding.divergence import find_divergent
 from cortexrnn.encoding.glm import BoundedHistoryGLM, FittedHistoryGLM
 from cortexrnn.encoding.likelihood import POISSON, trial_log_likelihood
 from cortexrnn.encoding.network import BoundedNetwork, Network
@@ -22,7 +23,6 @@ from cortexrnn.encoding.scheduled_sampling import Feed, n_ramp
 from cortexrnn.encoding.simulation import simulate_copies
 from cortexrnn.encoding.spectral_cap import cap_factors
 from cortexrnn.errors import OptionError
-from cortexrnn.evaluation.free_run import find_divergent
 from cortexrnn.spikes import read_recording
 from cortexrnn.spikes.folds import validation_split
 

@@ -11,8 +11,8 @@ import quantities as pq
 from elephant import statistics as elephant
 from sklearn.metrics import r2_score
 
+from cortexrnn.encoding import spike_statistics as stats
 from cortexrnn.encoding.constant import FittedConstant
-from cortexrnn.evaluation import spike_statistics as stats
 
 
 @pytest.fixture

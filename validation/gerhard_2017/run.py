@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cortexrnn.encoding import Constant, HistoryGLM, UnitTrials
+from cortexrnn.encoding.divergence import find_divergent
 from cortexrnn.encoding.glm import FittedHistoryGLM
 from cortexrnn.encoding.simulation import simulate_copies
-from cortexrnn.evaluation.free_run import FreeRun, find_divergent, free_run
+from cortexrnn.evaluation.free_run import FreeRun, free_run
 from cortexrnn.evaluation.goodness import GoodnessOfFit, goodness_of_fit
 from cortexrnn.report.free_run import plot_rasters
 from cortexrnn.report.goodness import plot_goodness

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cortexrnn.encoding import fit_poisson
+from cortexrnn.encoding import fit_poisson, spike_statistics
 from cortexrnn.encoding.poisson import PoissonFit
-from cortexrnn.evaluation import spike_statistics
 from cortexrnn.numerics.streams import stream
 from cortexrnn.runs.files import atomic_write
 

@@ -121,8 +121,7 @@ def draw(figure: Figure, evidence: dict[str, Any]) -> None:
     """Draw responses to a spike of a network, and what every model says about the rotation."""
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1.0))
     plot_responses(left, evidence["found"]["GRU"][0].to_dataset())
-    # Above the axes it may reach over the gap between them.
-    left.get_legend().set_in_layout(False)
+    left.legend(loc="upper right", frameon=False, handlelength=1.6)
     right.axhspan(0.8 * 1e3 * TAU_S, 1.2 * 1e3 * TAU_S, color="#eef1f4", zorder=0)
     right.axhline(1e3 * TAU_S, color=CONDITIONS[0], linewidth=0.8, zorder=1)
     # Models with traces may be far off: they would flatten all the rest.

@@ -60,12 +60,15 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except click.Abort as abort:
         # Click turns every KeyboardInterrupt into Abort, also ours that knows how far the run came.
-        cause = abort.__cause__
-        is_ours = isinstance(cause, InterruptedRunError)
-        _leave(cause if is_ours else InterruptedRunError("stopped before anything was finished."))
-    except _Terminated:
-        click.echo("cortexrnn: terminated; the same command goes on from what is finished.", err=True)
-        _exit_at_once(EXIT_TERMINATED)
+        _leave_stopped(abort.__cause__)
+    except _Terminated as stop:
+        _leave_stopped(stop)
+    except SystemError as error:
+        # Compiled code in which a signal fell says SystemError, caused by the stop.
+        stop = _stop_within(error)
+        if stop is None:
+            raise
+        _leave_stopped(stop)
     except MemoryError:
         click.echo("cortexrnn: out of memory. Use fewer --units, fewer --workers or a larger --bin.", err=True)
         sys.exit(EXIT_DATA)
@@ -111,6 +114,14 @@ def _raise_again(dropped: Any) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
+def _stop_within(error: BaseException) -> BaseException | None:
+    """Return the stop that caused an error, however far back; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt | _Terminated):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 def _let_signals_kill() -> None:
     """Let a further signal end the process at once and without a word: there is nothing left to save."""
     signal.setitimer(signal.ITIMER_REAL, 0.0)
@@ -125,6 +136,15 @@ def _leave(error: CortexError) -> NoReturn:
     if isinstance(error, InterruptedRunError):
         _exit_at_once(error.exit_code)
     sys.exit(error.exit_code)
+
+
+def _leave_stopped(stop: BaseException | None) -> NoReturn:
+    """Leave as a signal demands, with what our own stop knows of how far the run came."""
+    if isinstance(stop, _Terminated):
+        click.echo("cortexrnn: terminated; the same command goes on from what is finished.", err=True)
+        _exit_at_once(EXIT_TERMINATED)
+    is_ours = isinstance(stop, InterruptedRunError)
+    _leave(stop if is_ours else InterruptedRunError("stopped; nothing that was finished is lost."))
 
 
 def _exit_at_once(code: int) -> NoReturn:

@@ -408,12 +408,22 @@ def test_no_bar_is_drawn_where_nobody_watches(place, invoke, asked):
     assert not asked["run"].shows_progress
 
 
+def _caused_by(stop):
+    """What compiled code raises when a signal falls into it: an error of an error of the stop."""
+    inner, outer = SystemError("_numba_unpickle returned a result with an exception set"), SystemError("sum_by_step")
+    inner.__cause__, outer.__cause__ = stop, inner
+    return outer
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (NumericalError("the likelihood is NaN.", where="unit 3"), 4, "cortexrnn: unit 3: the likelihood is NaN."),
         (InterruptedRunError("stopped after 3 of 9 units of work."), 130, "cortexrnn: stopped after 3 of 9 units"),
-        (KeyboardInterrupt(), 130, "cortexrnn: stopped before anything was finished"),
+        (KeyboardInterrupt(), 130, "cortexrnn: stopped; nothing that was finished is lost"),
+        (_caused_by(KeyboardInterrupt()), 130, "cortexrnn: stopped; nothing that was finished is lost"),
+        (_caused_by(InterruptedRunError("stopped after 3 of 9 units.")), 130, "cortexrnn: stopped after 3 of 9 units"),
+        (_caused_by(cli.entry._Terminated()), 143, "cortexrnn: terminated; the same command goes on"),
         (MemoryError(), 3, "cortexrnn: out of memory. Use fewer --units"),
         (OSError(errno.EIO, "Input/output error", "x.bin"), 5, "cortexrnn: x.bin: Input/output error"),
         (RuntimeError("cannot cache function 'f': no locator available for file 'x'"), 5, "NUMBA_CACHE_DIR"),
@@ -431,13 +441,14 @@ def test_what_goes_wrong_inside_is_told_in_one_line(place, invoke, monkeypatch, 
     assert done.code == code
 
 
-def test_a_fault_of_our_own_is_not_hidden(place, invoke, monkeypatch):
+@pytest.mark.parametrize("kind", [RuntimeError, SystemError])
+def test_a_fault_of_our_own_is_not_hidden(place, invoke, monkeypatch, kind):
     def fail(*args, **kwargs):
-        raise RuntimeError("a bug")
+        raise kind("a bug")
 
     monkeypatch.setattr(cx, "compare", fail)
     monkeypatch.setattr(sys, "argv", ["cortexrnn", "compare", "spikes.csv"])
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(kind, match="a bug"):
         cli.main()
 
 

@@ -109,10 +109,13 @@ def history_problem(n_bins: int) -> Problem:
         design = history_design(trials, basis, float(np.exp(start[0])))
 
         def pass_over(bins: np.ndarray) -> Callable:
-            return lambda weights: history_pass(weights, design, trials.counts, bins, log_mu, mask, POISSON)
+            return lambda weights: history_pass(weights, design, trials.counts, bins, log_mu, mask, POISSON, True)
 
-        every = thinning(int(spikes[scored].sum()), start.size)
-        near = approach(pass_over(thin_blocks(trials.scored, every)), start, np.zeros(31))
+        # As `HistoryGLM` does for one ridge.
+        near, every = start, thinning(int(spikes[scored].sum()), start.size)
+        while every > 1:
+            near = approach(pass_over(thin_blocks(trials.scored, every)), near, np.zeros(31))
+            every //= 4
         return maximise(pass_over(trials.scored), near, np.zeros(31), tolerance_nats=1e-6).weights
 
     return Problem(

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import (
+    HMM,
     PSTH,
     RNN,
     CausalGain,
     Constant,
     Drift,
     HistoryGLM,
+    Markov,
     Renewal,
     UnitTrials,
 )
+from cortexrnn.encoding.contamination import Guarded
 
 # A new rung is tested by every law that holds for all of them as soon as it stands here.
 ALL_RUNGS = {
@@ -25,6 +28,9 @@ ALL_RUNGS = {
     "M4": Renewal(),
     "M5": HistoryGLM(),
     "M5 bernoulli": HistoryGLM(likelihood="bernoulli"),
+    "M5 guarded": Guarded(baseline=HistoryGLM()),
+    "MK": Markov(),
+    "HMM": HMM(),
     "M6": RNN(n_hidden=4, max_epochs=2),
     "M6cut": RNN(n_hidden=4, max_epochs=2, uses_own_spikes=False),
 }

@@ -28,16 +28,19 @@ from cortexrnn.encoding.brian_rungs import (
     Fragment,
     Given,
     gain_fragment,
+    guard_fragment,
     history_fragment,
     lay_out_table,
     renewal_fragment,
+    with_bound,
 )
+from cortexrnn.encoding.contamination import FittedGuard
 from cortexrnn.encoding.gain import FittedGain
-from cortexrnn.encoding.glm import FittedHistoryGLM
+from cortexrnn.encoding.glm import BoundedHistoryGLM, FittedHistoryGLM
 from cortexrnn.encoding.model import Fitted, as_unit_trials
-from cortexrnn.encoding.network import FittedNetwork
+from cortexrnn.encoding.network import BoundedNetwork, FittedNetwork
 from cortexrnn.encoding.renewal import FittedRenewal
-from cortexrnn.encoding.rnn import FittedRNN
+from cortexrnn.encoding.rnn import BoundedRNN, FittedRNN
 from cortexrnn.errors import DataWarning, NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
 
@@ -47,6 +50,10 @@ _FRAGMENTS: dict[type[Fitted], Callable[[Any, Given, str, str], Fragment]] = {
     FittedHistoryGLM: history_fragment,
     FittedRNN: network_fragment,
     FittedNetwork: network_fragment,
+    FittedGuard: guard_fragment,
+    BoundedHistoryGLM: history_fragment,
+    BoundedRNN: network_fragment,
+    BoundedNetwork: network_fragment,
 }
 
 
@@ -181,7 +188,7 @@ def _lay_out(fitted: Fitted, trials: UnitTrials, n_copies: int, uniform: str) ->
     if np.isnan(log_mu).any():
         raise NumericalError(f"the rungs that look at no spikes predict NaN in {int(np.isnan(log_mu).sum())} bins.")
     names = ["log_mu_0", *(f"log_mu_{k}" for k in range(1, len(chain))), "log_mu"] if chain else ["log_mu"]
-    fragments = [_FRAGMENTS[type(rung)](rung, given, *names[k : k + 2]) for k, rung in enumerate(chain)]
+    fragments = [_fragment(rung, given, *names[k : k + 2]) for k, rung in enumerate(chain)]
     copies, tables, passing = _copies(given, log_mu, names[0], fragments, uniform)
     operations = [Operation(units=COPIES, statements=passing, when=PASSING)] if passing else []
     return Parts(
@@ -194,6 +201,16 @@ def _lay_out(fitted: Fitted, trials: UnitTrials, n_copies: int, uniform: str) ->
         links=tuple(links for each in fragments for links in each.links),
         operations=(*operations, *(operation for each in fragments for operation in each.operations)),
     )
+
+
+def _fragment(rung: Fitted, given: Given, below: str, name: str) -> Fragment:
+    """Say what one rung is, with its bound if it has one."""
+    make = _FRAGMENTS[type(rung)]
+    if not isinstance(rung, BoundedHistoryGLM | BoundedRNN | BoundedNetwork):
+        return make(rung, given, below, name)
+    # A short name: lines of scripts have at most 120 characters.
+    unbounded = f"{name}_free"
+    return with_bound(make(rung, given, below, unbounded), unbounded, name, rung.log_bound)
 
 
 def _copies(

@@ -1,4 +1,4 @@
-"""Rungs that look at spikes in Brian2's terms: trial gain, time since the last spike, history filter.
+"""Rungs that look at spikes in Brian2's terms: trial gain, time since the last spike, history filter, guard, bound.
 
 A fragment is what a rung adds to the group in which every neuron is one copy of a trial. In a step t these things
 happen, by Brian2's schedule: ``groups`` moves networks on, ``thresholds`` draws the spikes of bin t,
@@ -8,13 +8,14 @@ bins before, which the next bin sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.signal import fftconvolve
 
 from cortexrnn.dynamics.brian_parts import Links, Operation, Table, Units
 from cortexrnn.encoding.arrays import UnitTrials
+from cortexrnn.encoding.contamination import FittedGuard
 from cortexrnn.encoding.gain import FittedGain
 from cortexrnn.encoding.glm import FittedHistoryGLM
 from cortexrnn.encoding.renewal import FittedRenewal
@@ -173,6 +174,38 @@ def history_fragment(fitted: FittedHistoryGLM, given: Given, below: str, name: s
         tables=(before,),
         links=(_filter_links(effect),) if effect.any() else (),
     )
+
+
+def guard_fragment(fitted: FittedGuard, given: Given, below: str, name: str) -> Fragment:
+    """Give the mixture with foreign spikes, which has no state; parameters as `gain_fragment`."""
+    return Fragment(
+        equations=(
+            f"{name} = log(own_share*exp({below}) + foreign) : 1",
+            "own_share : 1 (shared, constant)",
+            "foreign : 1 (shared, constant)",
+        ),
+        values={"own_share": 1.0 - fitted.share, "foreign": fitted.share * fitted.mean},
+    )
+
+
+def with_bound(fragment: Fragment, unbounded: str, name: str, log_bound: float) -> Fragment:
+    """Give a rung a largest log mu.
+
+    Parameters
+    ----------
+    fragment : Fragment
+        The rung without a bound.
+    unbounded, name : str
+        Log mu without the bound and with it.
+    log_bound : float
+
+    Returns
+    -------
+    Fragment
+    """
+    bound = f"{name}_bound"
+    lines = (f"{name} = clip({unbounded}, -inf, {bound}) : 1", f"{bound} : 1 (shared, constant)")
+    return replace(fragment, equations=(*lines, *fragment.equations), values=fragment.values | {bound: log_bound})
 
 
 def _filter_links(effect: np.ndarray) -> Links:

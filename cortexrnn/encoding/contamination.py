@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy.optimize import brentq
 
@@ -16,6 +17,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.likelihood import BERNOULLI, likelihood_code
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.stepping import Stepper
+from cortexrnn.numerics.elementwise import softplus64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,11 @@ class Guarded(Rung):
         """Whether the rung is."""
         return self.baseline.is_candidate
 
+    @property
+    def needs_neighbours(self) -> bool:
+        """Whether the rung does."""
+        return self.baseline.needs_neighbours
+
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedGuard:
         """Find the share of foreign spikes."""
         code = likelihood_code(self.likelihood, trials.counts)
@@ -96,7 +103,9 @@ class FittedGuard(Fitted):
         """Give the logarithm of the mixture; any shape."""
         with np.errstate(divide="ignore"):
             own = np.log1p(-self.share)
-        return np.logaddexp(own + log_mu, np.log(self.share) + np.log(self.mean))
+        mixed = np.empty(log_mu.size)
+        _mix(np.ascontiguousarray(log_mu).ravel(), own, np.log(self.share) + np.log(self.mean), mixed)
+        return mixed.reshape(log_mu.shape)
 
     def stepper(self, trials: UnitTrials) -> GuardStepper:
         """Give the mixture one bin at a time."""
@@ -131,6 +140,13 @@ class GuardStepper(Stepper):
 
     def update(self, t: int, counts: np.ndarray) -> None:
         """Nothing is carried on."""
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+def _mix(log_mu, own, foreign, mixed):
+    """Add exponentials: ``log(exp(own + log_mu) + exp(foreign))``."""
+    for i in range(log_mu.size):
+        mixed[i] = foreign + softplus64(own + log_mu[i] - foreign)
 
 
 def foreign_share(spikes: np.ndarray, log_mu: np.ndarray, mean: float, likelihood: int) -> float:

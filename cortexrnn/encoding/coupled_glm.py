@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from cortexrnn._checks import check_positive
+from cortexrnn._checks import check_choice, check_positive
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.basis import coupling_basis
 from cortexrnn.encoding.coupled_regression import (
@@ -24,6 +24,7 @@ from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
 from cortexrnn.encoding.likelihood import BERNOULLI, LIKELIHOODS
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.neighbours import check_neighbours
+from cortexrnn.encoding.remedies import LINKS, runs_away
 from cortexrnn.encoding.stepping import FilterStepper, Stepper
 from cortexrnn.spikes.folds import validation_split
 
@@ -56,6 +57,11 @@ class CoupledHistoryGLM(Rung):
         Observation model that is maximised.
     tolerance_nats : float
         The climb stops when one more step would gain less than this.
+    link : {"log", "bounded"}
+    is_stabilised : bool
+        Remedies for run-away generation, as in `HistoryGLM`. In a free run the neighbours' spikes are given and only
+        the unit's own feed back, so that the own filter alone is fitted again, on top of the neighbours' filters as
+        they are without a remedy. A rung that is stable stays as it is.
     """
 
     name: ClassVar[str] = "M5 coupled"
@@ -71,9 +77,12 @@ class CoupledHistoryGLM(Rung):
     coupling_ridges: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
     likelihood: str = "poisson"
     tolerance_nats: float = 1e-6
+    link: str = "log"
+    is_stabilised: bool = False
 
     def __post_init__(self) -> None:
-        """Check what `HistoryGLM` does not."""
+        """Check what `HistoryGLM` does not, and the link before any fit."""
+        check_choice("link", self.link, LINKS)
         check_positive("coupling_s", self.coupling_s)
         check_positive("tolerance_nats", self.tolerance_nats)
         for ridge in self.coupling_ridges:
@@ -104,7 +113,7 @@ class CoupledHistoryGLM(Rung):
         weights = regression.fit(everyone, start, prior, alone.covariance, self.tolerance_nats)
         own, others = regression.effects(weights)
         is_scored = trials.scored.any()
-        return FittedCoupledGLM(
+        plain = FittedCoupledGLM(
             below=below,
             regression=regression,
             prior=prior,
@@ -116,6 +125,20 @@ class CoupledHistoryGLM(Rung):
             coupling_ceiling=float(others[trials.scored].max()) if is_scored else 0.0,
             validation_log_likelihood=score,
         )
+        if self.link == "log" and not self.is_stabilised:
+            return plain
+        return self._remedied(plain, log_mu) if runs_away(plain, trials, self.likelihood) else plain
+
+    def _remedied(self, plain: FittedCoupledGLM, log_mu: np.ndarray) -> RemediedCoupledGLM:
+        """Fit the own filter again, with the remedies, on top of what the neighbours add."""
+        trials = plain.regression.trials
+        spec = replace(self._history(), link=self.link, is_stabilised=self.is_stabilised)
+        ground = _FittedCoupling(below=plain.below, coupled=plain)
+        own = spec.fit_with_ridge(trials, ground, ground.extend(trials, log_mu), plain.own_ridge)
+        values = {each.name: getattr(plain, each.name) for each in fields(plain)}
+        values["weights"] = CoupledWeights(own.weights, plain.weights.coupling)
+        values |= {"ceiling": own.ceiling, "validation_log_likelihood": np.nan}
+        return RemediedCoupledGLM(**values, history=replace(own, below=None), unremedied=plain)
 
     def _history(self) -> HistoryGLM:
         """Give the rung without neighbours, whose ridge and start are taken."""
@@ -178,7 +201,7 @@ class FittedCoupledGLM(Fitted):
         Largest log effect of the unit's own spikes, with the intercept, and of its neighbours' met in training;
         prediction stops there, as that of `FittedHistoryGLM`.
     validation_log_likelihood : float
-        Score on the validation trials, in nats.
+        Score on the validation trials, in nats; NaN with a remedy.
     """
 
     below: Fitted | None
@@ -226,12 +249,12 @@ class FittedCoupledGLM(Fitted):
         add_past(past_of_others(trials, self.regression.means), filters, effect)
         return np.minimum(effect, self.coupling_ceiling)
 
-    def stepper(self, trials: UnitTrials) -> GivenStepper:
+    def stepper(self, trials: UnitTrials) -> Stepper:
         """Give the own after-effects one bin at a time; the neighbours' spikes are those of the trials."""
         own = FilterStepper(
             self.weights.own[0], self._own_filter, mean=self.regression.mean, ceiling=self.ceiling, trials=trials
         )
-        return GivenStepper(own, self.coupling_effect(trials))
+        return CoupledStepper(own, self.coupling_effect(trials))
 
     def filters(self) -> CoupledFilters:
         """Give all filters with their standard errors; the covariance of all weights is computed anew."""
@@ -254,8 +277,80 @@ class FittedCoupledGLM(Fitted):
         return self.weights.own[1:] @ self.regression.bases.own
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RemediedCoupledGLM(FittedCoupledGLM):
+    """A GLM of own and neighbours' spikes whose own filter was fitted again with a remedy for run-away generation.
+
+    Attributes
+    ----------
+    history : FittedHistoryGLM
+        The own filter, with its bound where it has one, on top of the rung below and the neighbours' filters.
+    unremedied : FittedCoupledGLM
+        The fit without a remedy. Further fields as there.
+    """
+
+    history: FittedHistoryGLM
+    unremedied: FittedCoupledGLM
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add coupling and own history, up to the bound.
+
+        Raises
+        ------
+        DataError
+            If the neighbours are not those of the training trials.
+        """
+        return self.history.extend(trials, log_mu + self.coupling_effect(trials))
+
+    def stepper(self, trials: UnitTrials) -> Stepper:
+        """Give the own after-effects one bin at a time, up to the bound."""
+        return CoupledStepper(self.history.stepper(trials), self.coupling_effect(trials))
+
+    def filters(self) -> CoupledFilters:
+        """Give all filters with their standard errors: of the neighbours without a remedy, of its own given those."""
+        _, own, own_error = self.history.filter()
+        return self.unremedied.filters()._replace(own=own, own_error=own_error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _FittedCoupling(Fitted):
+    """The neighbours' filters of a coupled GLM alone, which its own filter stands on while it is fitted again."""
+
+    looks_at_spikes: ClassVar[bool] = False
+    below: Fitted | None
+    coupled: FittedCoupledGLM
+
+    def extend(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
+        """Add what the neighbours do."""
+        return log_mu + self.coupled.coupling_effect(trials)
+
+    def stepper(self, trials: UnitTrials) -> Stepper:
+        """Give it bin by bin."""
+        return GivenStepper(self.coupled.coupling_effect(trials))
+
+
 class GivenStepper(Stepper):
-    """A stepper on a baseline that is multiplied by what is given before the first bin.
+    """A factor that is known before the first bin.
+
+    Parameters
+    ----------
+    given : ndarray, shape (n_sequences, n_bins)
+        Added to log mu of the rung below.
+    """
+
+    def __init__(self, given: np.ndarray):
+        self._given = np.ascontiguousarray(given.T)
+
+    def predict(self, t: int, below: np.ndarray) -> np.ndarray:
+        """Add what is given."""
+        return below + self._given[t]
+
+    def update(self, t: int, counts: np.ndarray) -> None:
+        """Nothing is carried on."""
+
+
+class CoupledStepper(GivenStepper):
+    """What the neighbours do, which is given, and on top of it what follows the unit's own spikes.
 
     Parameters
     ----------
@@ -266,12 +361,12 @@ class GivenStepper(Stepper):
     """
 
     def __init__(self, own: Stepper, given: np.ndarray):
+        super().__init__(given)
         self._own = own
-        self._given = np.ascontiguousarray(given.T)
 
     def predict(self, t: int, below: np.ndarray) -> np.ndarray:
         """Add what is given and what follows the unit's own spikes."""
-        return self._own.predict(t, below + self._given[t])
+        return self._own.predict(t, super().predict(t, below))
 
     def update(self, t: int, counts: np.ndarray) -> None:
         """Take in the spikes of bin t."""

@@ -17,7 +17,7 @@ from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_effect, history_pass, thin_blocks
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
-from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
+from cortexrnn.encoding.newton import Optimum, approach, follow, maximise, thinning
 from cortexrnn.encoding.remedies import LINKS, N_LEVELS, BoundedStepper, bound_levels, mildest
 from cortexrnn.encoding.stepping import FilterStepper, Stepper
 from cortexrnn.errors import NumericalWarning
@@ -25,6 +25,8 @@ from cortexrnn.spikes.folds import validation_split
 
 _INTERCEPT_PRECISION = 1e-6
 _CHOICE_NATS = 1e-2
+# So near an optimum the curvature hardly changes any more.
+_NEAR_NATS = 1.0
 # Precisions of the penalty of excitation, per lag: from one that many recordings do not feel to one that few resist.
 _EXCITATION_PRECISIONS = (1.0, 1e4)
 _MOST_ROUNDS = 20
@@ -81,8 +83,10 @@ class HistoryGLM(Rung):
     def fit_on(self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray) -> FittedHistoryGLM:
         """Choose the ridge on the validation trials, then fit to all training trials."""
         problem = self._problem(trials, log_mu)
-        start, ridge, score = self._choose(problem, validation_split(trials.condition))
-        return self._finish(problem, below, start, ridge, score)
+        choice = self._choose(problem, validation_split(trials.condition))
+        everyone = np.ones(trials.n_trials, bool)
+        start = problem.follow(everyone, choice.weights, choice.ridge, choice.curvature, self.tolerance_nats)
+        return self._finish(problem, below, start, choice.ridge, choice.score)
 
     def fit_with_ridge(
         self, trials: UnitTrials, below: Fitted | None, log_mu: np.ndarray, ridge: float
@@ -176,23 +180,27 @@ class HistoryGLM(Rung):
         values = {each.name: getattr(plain, each.name) for each in fields(plain)}
         return BoundedHistoryGLM(**(values | changed), log_bound=log_bound)
 
-    def _choose(self, problem: _Problem, is_validation: np.ndarray) -> tuple[np.ndarray, float, float]:
-        """Give weights, ridge and validation score of the best ridge.
+    def _choose(self, problem: _Problem, is_validation: np.ndarray) -> _Choice:
+        """Choose the ridge.
 
         Only the weakest ridge is fitted, as closely as a choice needs; one Newton step from there, with
         its Hessian, gives the others.
         """
         weakest = min(self.ridges)
         start = problem.approach(~is_validation, weakest)
-        optimum = problem.maximise(~is_validation, start, weakest, _CHOICE_NATS)
-        curvature = np.linalg.inv(optimum.covariance)
-        best = (optimum.weights, weakest, -np.inf)
+        near = problem.maximise(~is_validation, start, weakest, _NEAR_NATS)
+        curvature = np.linalg.inv(near.covariance) - np.diag(_precision(start.size, weakest))
+        optimum = problem.follow(~is_validation, near.weights, weakest, curvature, _CHOICE_NATS)
+        # As much more of it as there are more trials.
+        of_all = curvature * (is_validation.size / np.count_nonzero(~is_validation))
+        best = _Choice(optimum, weakest, -np.inf, of_all)
         for ridge in self.ridges:
             extra = np.diag(np.r_[0.0, np.full(start.size - 1, ridge - weakest)])
-            weights = optimum.weights - np.linalg.solve(curvature + extra, extra @ optimum.weights)
+            pull = np.diag(_precision(start.size, ridge))
+            weights = optimum - np.linalg.solve(curvature + pull, extra @ optimum)
             score = problem.log_likelihood(weights, is_validation)
-            if score > best[2]:
-                best = (weights, ridge, score)
+            if score > best.score:
+                best = _Choice(weights, ridge, score, of_all)
         return best
 
 
@@ -271,6 +279,15 @@ class BoundedHistoryGLM(FittedHistoryGLM):
         return BoundedStepper(FittedHistoryGLM.stepper(self, trials), self.log_bound)
 
 
+class _Choice(NamedTuple):
+    """The best ridge: weights without the validation trials, their score, and the curvature to expect of all trials."""
+
+    weights: np.ndarray
+    ridge: float
+    score: float
+    curvature: np.ndarray
+
+
 class _Remedy(NamedTuple):
     """What a fit is held back by: ridge, largest log mu, and a further precision matrix of the weights."""
 
@@ -302,6 +319,18 @@ class _Problem:
         run_pass = self._pass_over(mask, self.trials.scored)
         return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
+    def follow(
+        self, mask: np.ndarray, start: np.ndarray, ridge: float, curvature: np.ndarray, tolerance_nats: float
+    ) -> np.ndarray:
+        """Come nearer to the optimum of the trials in `mask` with a curvature that is known already."""
+
+        def run_slope(weights: np.ndarray) -> tuple[float, np.ndarray]:
+            terms = (self.design, self.trials.counts, self.trials.scored, self.log_mu, mask, self.likelihood)
+            return history_pass(weights, *terms, False)[:2]
+
+        precision = _precision(start.size, ridge)
+        return follow(run_slope, start, precision, curvature, tolerance_nats=tolerance_nats)
+
     def climb(self, mask: np.ndarray, start: np.ndarray, remedy: _Remedy, tolerance_nats: float) -> Optimum:
         """Fit to the trials in `mask` with remedies.
 
@@ -329,20 +358,21 @@ class _Problem:
         return value if remedy.excitation is None else value - 0.5 * float(weights @ remedy.excitation @ weights)
 
     def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
-        """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""
+        """Give weights to start from, fitted to more and more blocks of bins where there are spikes enough."""
         start = np.zeros(1 + self.design.basis.shape[0])
         every = thinning(int(self.trials.spikes_per_trial[mask].sum()), start.size)
-        if every == 1:
-            return start
-        run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
-        return approach(run_part, start, _precision(start.size, ridge) / every)
+        while every > 1:
+            run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
+            start = approach(run_part, start, _precision(start.size, ridge) / every)
+            every //= 4
+        return start
 
     def _pass_over(self, mask: np.ndarray, scored: np.ndarray, extra: np.ndarray | None = None) -> Callable:
         """Give the pass over these bins of the trials in `mask`, with a further precision matrix in the objective."""
         counts = self.trials.counts
 
         def run_pass(weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-            found = history_pass(weights, self.design, counts, scored, self.log_mu, mask, self.likelihood)
+            found = history_pass(weights, self.design, counts, scored, self.log_mu, mask, self.likelihood, True)
             if extra is None:
                 return found
             value, gradient, hessian = found

@@ -10,9 +10,10 @@ import numpy as np
 from cortexrnn._checks import check_count, check_positive
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
-from cortexrnn.encoding.hmm_kernels import expect, filter_states, mixture_log_likelihood
+from cortexrnn.encoding.hmm_kernels import expect, filter_states, mean_gain, mixture_log_likelihood
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.stepping import Stepper
 from cortexrnn.errors import OptionError
 from cortexrnn.numerics.streams import stream
 from cortexrnn.spikes.folds import validation_split
@@ -158,6 +159,10 @@ class FittedHMM(Fitted):
         """Add the log of the gain that is expected given the spikes before each bin."""
         return predict(self.states, trials, log_mu)
 
+    def stepper(self, trials: UnitTrials) -> StateStepper:
+        """Give the expected gain one bin at a time."""
+        return StateStepper(self.states, trials)
+
     def state_probability(self, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
         """Give the probability of every state in every bin given the spikes before it.
 
@@ -192,9 +197,38 @@ class FittedHMM(Fitted):
         return mixture_log_likelihood(trials.counts, trials.scored, log_mu, probability, self.states.gain)
 
 
+class StateStepper(Stepper):
+    """The expected gain of `HMM`, by the distribution over states given the spikes so far.
+
+    Parameters
+    ----------
+    states : States
+    trials : UnitTrials
+        The sequences.
+    """
+
+    def __init__(self, states: States, trials: UnitTrials):
+        self._states = states
+        # One bin of every sequence is a column for the kernel of whole trials.
+        self._observed = np.ascontiguousarray(trials.observed.T)[:, :, None]
+        self._before = np.tile(states.start, (trials.n_trials, 1))
+        self._log_mu = np.zeros((trials.n_trials, 1))
+
+    def predict(self, t: int, below: np.ndarray) -> np.ndarray:
+        """Add the log of the expected gain."""
+        self._log_mu = np.ascontiguousarray(below)[:, None]
+        return below + _log_mean_gain(self._before, self._states.gain)
+
+    def update(self, t: int, counts: np.ndarray) -> None:
+        """Filter the states by the counts of the bin where it is observed, and move on."""
+        column, (_, move, gain) = np.ascontiguousarray(counts)[:, None], self._states
+        present = np.empty((*column.shape, gain.size))
+        filter_states(column, self._observed[t], self._log_mu, self._before, move, gain, present)
+
+
 def predict(states: States, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
     """Give the log of the mean count of every bin given the spikes before it, shape (n_trials, n_bins)."""
-    return log_mu + np.log(_filtered(states, trials, log_mu) @ states.gain)
+    return log_mu + _log_mean_gain(_filtered(states, trials, log_mu), states.gain)
 
 
 def climb(
@@ -251,5 +285,14 @@ def _draw_states(number: int, bin_s: float, rng: np.random.Generator) -> States:
 def _filtered(states: States, trials: UnitTrials, log_mu: np.ndarray) -> np.ndarray:
     """Give the probability of every state given the spikes before each bin, shape (n_trials, n_bins, n_states)."""
     probability = np.empty((*trials.counts.shape, states.gain.size))
-    filter_states(trials.counts, trials.observed, np.ascontiguousarray(log_mu), *states, probability)
+    before = np.tile(states.start, (trials.n_trials, 1))
+    log_mu = np.ascontiguousarray(log_mu)
+    filter_states(trials.counts, trials.observed, log_mu, before, states.move, states.gain, probability)
     return probability
+
+
+def _log_mean_gain(probability: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Give the log of the expected gain; the states are the last axis of their probability."""
+    mean = np.empty(probability.shape[:-1])
+    mean_gain(probability.reshape(-1, gain.size), gain, mean.reshape(-1))
+    return np.log(mean)

@@ -44,12 +44,15 @@ def emit(count, mu, gain, log_gain, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def filter_states(counts, observed, log_mu, start, move, gain, probability):
-    """Fill in the probability of every state given the counts before each bin."""
+def filter_states(counts, observed, log_mu, before, move, gain, probability):
+    """Fill in the probability of every state given the counts before each bin.
+
+    `before`, (n_trials, n_states), is that before the first bin, and is changed to that after the last one.
+    """
     n = gain.size
     log_gain, weight, now = np.log(gain), np.empty(n), np.empty(n)
     for i in range(counts.shape[0]):
-        now[:] = start
+        now[:] = before[i]
         for t in range(counts.shape[1]):
             probability[i, t] = now
             if observed[i, t]:
@@ -67,6 +70,17 @@ def filter_states(counts, observed, log_mu, start, move, gain, probability):
                 for k in range(n):
                     chance += weight[k] * move[k, j]
                 now[j] = chance
+        before[i] = now
+
+
+@numba.njit(cache=True, nogil=True)
+def mean_gain(probability, gain, mean):
+    """Fill in the expected gain, shape (n,), from the probability of every state, (n, n_states)."""
+    for i in range(mean.size):
+        total = 0.0
+        for j in range(gain.size):
+            total += probability[i, j] * gain[j]
+        mean[i] = total
 
 
 @numba.njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.likelihood import LIKELIHOODS, likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.stepping import Stepper
 from cortexrnn.errors import OptionError
 from cortexrnn.spikes.folds import validation_split
 
@@ -115,9 +116,44 @@ class FittedMarkov(Fitted):
         """Add the log factor of every bin's pattern."""
         return log_mu + _effect(self.log_factors, _patterns(trials, self.order), self.order)
 
+    def stepper(self, trials: UnitTrials) -> PatternStepper:
+        """Give the factor one bin at a time."""
+        return PatternStepper(self.log_factors, self.order, trials)
+
+
+class PatternStepper(Stepper):
+    """The factor of `Markov`, by the pattern of the bins before.
+
+    Parameters
+    ----------
+    log_factors : ndarray, shape (2^(order + 1) - 1,)
+        As in `FittedMarkov`.
+    order : int
+        Number of bins.
+    trials : UnitTrials
+        The sequences.
+    """
+
+    def __init__(self, log_factors: np.ndarray, order: int, trials: UnitTrials):
+        self._log_factors, self._order = log_factors, order
+        self._observed = np.ascontiguousarray(trials.observed.T)
+        self._patterns = _Patterns(*np.zeros((2, trials.n_trials), np.int64))
+
+    def predict(self, t: int, below: np.ndarray) -> np.ndarray:
+        """Look up the factor of what is known of the last bins."""
+        return below + _effect(self._log_factors, self._patterns, self._order)
+
+    def update(self, t: int, counts: np.ndarray) -> None:
+        """Bring a bin into the pattern; an unobserved one ends it."""
+        has_spike = np.greater(counts, 0)
+        _push(has_spike, self._observed[t], self._order, self._patterns.code, self._patterns.length)
+
 
 class _Patterns(NamedTuple):
-    """The last bins before every bin, and how many of them were observed since the last gap; (n_trials, n_bins)."""
+    """The last bins before every bin, and how many of them were observed since the last gap.
+
+    Both (n_trials, n_bins), or (n_sequences,) before one bin.
+    """
 
     code: np.ndarray
     length: np.ndarray
@@ -173,13 +209,23 @@ def _effect(log_factors: np.ndarray, patterns: _Patterns, order: int) -> np.ndar
 @numba.njit(cache=True, nogil=True)
 def _read_patterns(counts, observed, longest, code, length):
     """Fill in patterns and their lengths."""
-    mask = (1 << longest) - 1
     for i in range(counts.shape[0]):
         now, known = 0, 0
         for t in range(counts.shape[1]):
             code[i, t], length[i, t] = now, known
-            if observed[i, t]:
-                now = ((now << 1) | (1 if counts[i, t] > 0 else 0)) & mask
-                known = min(known + 1, longest)
-            else:
-                now, known = 0, 0
+            now, known = _next_pattern(now, known, counts[i, t] > 0, observed[i, t], longest)
+
+
+@numba.njit(cache=True, nogil=True)
+def _push(has_spike, observed, longest, code, length):
+    """Bring one bin of every sequence into its pattern."""
+    for i in range(code.size):
+        code[i], length[i] = _next_pattern(code[i], length[i], has_spike[i], observed[i], longest)
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_pattern(now, known, has_spike, is_observed, longest):
+    """Give the pattern and its length after one more bin."""
+    if not is_observed:
+        return 0, 0
+    return ((now << 1) | (1 if has_spike else 0)) & ((1 << longest) - 1), min(known + 1, longest)

@@ -101,8 +101,8 @@ class Fitted(abc.ABC):
         Raises
         ------
         OptionError
-            If an argument is not valid or a rung that looks at spikes is none of trial gain, renewal, history GLM and
-            network.
+            If an argument is not valid or a rung that looks at spikes is none of trial gain, renewal, history GLM,
+            network and guard, with or without a bound.
         NumericalError
             If the prediction of the rungs that look at no spikes is NaN.
 

@@ -14,7 +14,7 @@ _LONGEST_STEP = 5.0
 _MOST_PASSES = 100
 _MOST_THINNING = 16
 _SPIKES_A_WEIGHT = 10
-_ROUGH_NATS = 0.1
+_ROUGH_NATS = 1.0
 _WEAK_PRIOR = 0.03
 
 
@@ -57,6 +57,48 @@ def approach(
     # A weight that the part alone would send to infinity must not go far: the way back is long.
     weak = _WEAK_PRIOR * np.diag(run_part(start)[2])
     return maximise(run_part, start, precision + weak, tolerance_nats=_ROUGH_NATS).weights
+
+
+def follow(
+    run_slope: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    precision: np.ndarray,
+    curvature: np.ndarray,
+    *,
+    tolerance_nats: float,
+) -> np.ndarray:
+    """Climb as `maximise` does, with a curvature from elsewhere, for as long as that serves.
+
+    It serves while every step leaves less than a tenth of the gain that was expected before it.
+
+    Parameters
+    ----------
+    run_slope : callable
+        Gives log-likelihood and gradient at the weights, which is cheaper than the Hessian.
+    start, precision : ndarray, shape (n_weights,)
+        As for `maximise`.
+    curvature : ndarray, shape (n_weights, n_weights)
+        Negative Hessian of a log-likelihood like this one, somewhere near.
+    tolerance_nats : float
+        As for `maximise`.
+
+    Returns
+    -------
+    ndarray, shape (n_weights,)
+        From where `maximise` goes on.
+    """
+    weights, previous, step = start, np.inf, np.zeros_like(start)
+    factor = _factor(curvature + np.diag(precision))
+    while True:
+        slope = run_slope(weights)[1] - precision * weights
+        next_step = scipy.linalg.cho_solve(factor, slope)
+        decrement = 0.5 * float(slope @ next_step)
+        if not decrement < 0.1 * previous:
+            return weights if decrement < previous else weights - step
+        step = next_step * min(1.0, _LONGEST_STEP / max(float(np.abs(next_step).max()), 1e-300))
+        weights, previous = weights + step, decrement
+        if decrement < tolerance_nats:
+            return weights
 
 
 def maximise(

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from cortexrnn.encoding.kernels import BLOCK, design_pass
+from cortexrnn.encoding.block_kernels import BLOCK, design_pass
 from cortexrnn.encoding.likelihood import POISSON
 from cortexrnn.encoding.newton import approach, maximise, thinning
 from cortexrnn.errors import DataError, NumericalWarning, OptionError

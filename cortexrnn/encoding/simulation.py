@@ -154,8 +154,8 @@ def _run(
     n_sequences, n_bins = sequences.counts.shape
     steppers = [rung.stepper(sequences) for rung in rungs]
     scored = np.ascontiguousarray(sequences.scored.T)
-    is_before = np.cumsum(scored, axis=0) == 0
-    counts = np.ascontiguousarray(np.where(is_before, sequences.counts.T, 0))
+    has_begun = np.logical_or.accumulate(scored, axis=0)
+    counts = np.where(has_begun, 0, np.ascontiguousarray(sequences.counts.T))
     log_likelihood = np.zeros(n_sequences)
     is_capped = np.zeros(n_sequences, dtype=bool)
     for t in range(n_bins):

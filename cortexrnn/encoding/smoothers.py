@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 
 from cortexrnn._checks import check_positive
-from cortexrnn.encoding.kernels import design_pass
+from cortexrnn.encoding.block_kernels import design_pass
 from cortexrnn.encoding.likelihood import POISSON
 from cortexrnn.encoding.newton import maximise
 from cortexrnn.errors import OptionError

@@ -57,11 +57,18 @@ def interval_cv2(intervals: Intervals) -> float:
     Holt, Softky, Koch and Douglas (1996), doi:10.1152/jn.1996.75.5.1806. Pairs of intervals within a bin are left
     out; NaN without any pair.
     """
-    second = np.flatnonzero(intervals.follows)
-    a, b = intervals.n_bins[second - 1], intervals.n_bins[second]
-    is_long = a + b > 0
-    a, b = a[is_long], b[is_long]
-    return float(np.mean(2.0 * np.abs(b - a) / (a + b))) if a.size else math.nan
+    contrast = _contrasts(intervals)
+    return float(np.mean(2.0 * np.abs(contrast))) if contrast.size else math.nan
+
+
+def interval_lv(intervals: Intervals) -> float:
+    """Give the local variation, the mean of ``3 ((b - a) / (a + b))^2`` over successive intervals a, b.
+
+    Shinomoto, Shima and Tanji (2003), doi:10.1162/089976603322518759: 0 for a clock, 1 for a Poisson process. Pairs as
+    for `interval_cv2`.
+    """
+    contrast = _contrasts(intervals)
+    return float(3.0 * np.mean(contrast**2)) if contrast.size else math.nan
 
 
 def interval_shares(intervals: Intervals, edges: np.ndarray) -> np.ndarray:
@@ -124,10 +131,7 @@ def fano_factor(counts: np.ndarray, trials: UnitTrials, n_window: int) -> float:
     """
     stretch = stretch_of(trials.scored)
     n_windows = (stretch.stop - stretch.start) // n_window
-    used = slice(stretch.start, stretch.start + n_windows * n_window)
-    shape = (trials.n_trials, n_windows, n_window)
-    is_whole = trials.scored[:, used].reshape(shape).all(axis=2)
-    in_window = np.where(is_whole, counts[:, used].reshape(shape).sum(axis=2, dtype=np.int64), 0)
+    in_window, is_whole = _window_counts(counts, trials.scored, stretch.start, n_windows, n_window)
     variance, mean = 0.0, 0.0
     for condition in np.unique(trials.condition):
         members = trials.condition == condition
@@ -223,6 +227,29 @@ def stretch_of(scored: np.ndarray) -> slice:
     """Give the bins from the first to the last that is scored in some trial; empty without any."""
     bins = np.flatnonzero(scored.any(axis=0))
     return slice(int(bins[0]), int(bins[-1]) + 1) if bins.size else slice(0, 0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _window_counts(counts, scored, start, n_windows, n_window):
+    """Count the spikes of windows that lie side by side; 0 where a window is not wholly scored."""
+    in_window = np.zeros((counts.shape[0], n_windows), np.int64)
+    is_whole = np.ones((counts.shape[0], n_windows), np.bool_)
+    for i in range(counts.shape[0]):
+        for w in range(n_windows):
+            first, total = start + w * n_window, 0
+            for t in range(first, first + n_window):
+                total += counts[i, t]
+                is_whole[i, w] &= scored[i, t]
+            in_window[i, w] = total if is_whole[i, w] else 0
+    return in_window, is_whole
+
+
+def _contrasts(intervals: Intervals) -> np.ndarray:
+    """Give ``(b - a) / (a + b)`` of successive intervals a, b that are not both within a bin."""
+    second = np.flatnonzero(intervals.follows)
+    a, b = intervals.n_bins[second - 1], intervals.n_bins[second]
+    is_long = a + b > 0
+    return (b - a)[is_long] / (a + b)[is_long]
 
 
 @numba.njit(cache=True, nogil=True)

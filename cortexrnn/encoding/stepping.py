@@ -9,6 +9,7 @@ spikes need none, and a rung without a stepper of its own is asked again from th
 from __future__ import annotations
 
 import abc
+import math
 from typing import TYPE_CHECKING
 
 import numba
@@ -72,10 +73,9 @@ class GainStepper(Stepper):
         """Multiply by the gain, then let the expectation of a scored bin run up; other bins keep the last gain."""
         if np.isinf(self._a):
             return below
-        log_gain = np.log((self._a + self._spikes) / (self._a + self._expected))
-        self._log_gain = np.where(self._scored[t], log_gain, self._log_gain)
-        self._expected += np.where(self._scored[t], np.exp(below), 0.0)
-        return below + self._log_gain
+        log_mu = np.empty(below.size)
+        _raise_by_gain(self._a, self._scored[t], below, self._spikes, self._expected, self._log_gain, log_mu)
+        return log_mu
 
     def update(self, t: int, counts: np.ndarray) -> None:
         """Count the spikes of scored bins."""
@@ -132,32 +132,41 @@ class FilterStepper(Stepper):
 
     def predict(self, t: int, below: np.ndarray) -> np.ndarray:
         """Add what has been laid down for this bin, up to the ceiling, and clear its row for the next round."""
-        log_effect = np.empty(below.size)
-        _pick_up(self._ring, t, log_effect)
-        return below + np.minimum(self._intercept + log_effect, self._ceiling)
+        log_mu = np.empty(below.size)
+        _pick_up(self._ring, t, self._intercept, self._ceiling, below, log_mu)
+        return log_mu
 
     def update(self, t: int, counts: np.ndarray) -> None:
         """Lay down the filter of every spike."""
-        known = np.where(self._observed[t], counts, self._mean)
-        _lay_down(self._ring, self._effect, t, known)
+        _lay_down(self._ring, self._effect, t, np.ascontiguousarray(counts), self._observed[t], self._mean)
 
 
 @numba.njit(cache=True, nogil=True)
-def _pick_up(ring, t, log_effect):
-    """Take what has been laid down for bin t and clear its place."""
+def _raise_by_gain(a, scored, below, spikes, expected, log_gain, log_mu):
+    """Raise scored bins by the gain so far and the others by the last one; then run up what was expected."""
+    for i in range(below.size):
+        if scored[i]:
+            log_gain[i] = math.log((a + spikes[i]) / (a + expected[i]))
+            expected[i] += math.exp(below[i])
+        log_mu[i] = below[i] + log_gain[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _pick_up(ring, t, intercept, ceiling, below, log_mu):
+    """Add what has been laid down for bin t, up to the ceiling, and clear its place."""
     column = t % ring.shape[1]
     for i in range(ring.shape[0]):
-        log_effect[i] = ring[i, column]
+        log_mu[i] = below[i] + min(intercept + ring[i, column], ceiling)
         ring[i, column] = 0.0
 
 
 @numba.njit(cache=True, nogil=True)
-def _lay_down(ring, effect, t, known):
-    """Add to bins t + 1, t + 2, ... the effect of the counts of bin t."""
+def _lay_down(ring, effect, t, counts, observed, mean):
+    """Add to bins t + 1, t + 2, ... the effect of the counts of bin t, or of their mean where nobody observed."""
     n_lags = effect.size
     first = (t + 1) % n_lags
-    for i in range(known.size):
-        count = known[i]
+    for i in range(counts.size):
+        count = float(counts[i]) if observed[i] else mean
         if count == 0.0:
             continue
         for lag in range(n_lags - first):

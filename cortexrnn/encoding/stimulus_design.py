@@ -9,7 +9,8 @@ import numpy as np
 import scipy.fft
 
 from cortexrnn.encoding.arrays import UnitTrials
-from cortexrnn.encoding.kernels import design_pass, thin_blocks
+from cortexrnn.encoding.block_kernels import design_pass
+from cortexrnn.encoding.kernels import thin_blocks
 from cortexrnn.encoding.likelihood import trial_log_likelihood
 from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
 from cortexrnn.errors import DataError

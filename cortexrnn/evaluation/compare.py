@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -36,7 +37,7 @@ from cortexrnn.evaluation.summary import (
 )
 from cortexrnn.evaluation.warmup import compile_kernels
 from cortexrnn.evaluation.work import UnitCase
-from cortexrnn.runs.executor import Progress, default_workers, progress_bar, run_all
+from cortexrnn.runs.executor import Progress, default_workers, progress_bar, run_all, run_each
 from cortexrnn.runs.store import Store, code_key
 from cortexrnn.schema import is_stimulus_locked
 from cortexrnn.spikes.folds import assign_folds, validation_split
@@ -233,7 +234,8 @@ class _Job:
         results = run_all([work for plan in plans for work in plan.fits()], self.store, self.n_workers, progress)
         surrogates = [work for plan in plans for work in plan.surrogates(results)]
         results |= run_all(surrogates, self.store, self.n_workers, progress)
-        return {plan.case.name: plan.collect(results) for plan in plans}
+        scores = run_each([functools.partial(plan.collect, results) for plan in plans], self.n_workers)
+        return {plan.case.name: score for plan, score in zip(plans, scores, strict=True)}
 
 
 def _assemble(

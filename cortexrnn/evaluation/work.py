@@ -98,18 +98,21 @@ class FoldFits:
     def __init__(self, train: UnitTrials, test: UnitTrials):
         self.train = train
         self.test = test
-        self._fitted: dict[Rung, tuple[Fitted, np.ndarray, np.ndarray]] = {}
+        self._fitted: dict[Rung, Fitted] = {}
+        self._on_train: dict[Rung, np.ndarray] = {}
+        self._on_test: dict[Rung, np.ndarray] = {}
         self._dispersion: dict[Rung, float] = {}
 
     def fit(self, rung: Rung) -> tuple[Fitted, np.ndarray]:
         """Give the fitted rung, guarded where it sees history, and its log mu of the test trials."""
-        fitted, _, on_test = self._fit(guarded(rung))
-        return fitted, on_test
+        rung = guarded(rung)
+        return self._fit(rung), self._test(rung)
 
     def fit_with_ridge(self, glm: HistoryGLM, ridge: float) -> np.ndarray:
         """Fit a history GLM with a given ridge and give its log mu of the test trials."""
-        below, train_log_mu, test_log_mu = self._fit(glm.baseline)
-        return glm.fit_with_ridge(self.train, below, train_log_mu, ridge).extend(self.test, test_log_mu)
+        below = self._fit(glm.baseline)
+        fitted = glm.fit_with_ridge(self.train, below, self._train(glm.baseline), ridge)
+        return fitted.extend(self.test, self._test(glm.baseline))
 
     def score(self, rung: Rung, log_mu: np.ndarray, likelihood: str) -> np.ndarray:
         """Give the log-likelihood of every test trial under a prediction of this rung, or of one of its kind."""
@@ -122,21 +125,31 @@ class FoldFits:
         if likelihood != NEGATIVE_BINOMIAL:
             return 0.0
         if rung not in self._dispersion:
-            self._dispersion[rung] = count_dispersion(self.train, self._fit(guarded(rung))[1])
+            self._dispersion[rung] = count_dispersion(self.train, self._train(guarded(rung)))
         return self._dispersion[rung]
 
-    def _fit(self, rung: Rung) -> tuple[Fitted, np.ndarray, np.ndarray]:
+    def _fit(self, rung: Rung) -> Fitted:
         """Fit a rung once, on the rung below it."""
-        if rung in self._fitted:
-            return self._fitted[rung]
-        if rung.baseline is None:
-            below, train_log_mu, test_log_mu = None, np.zeros(self.train.counts.shape), np.zeros(self.test.counts.shape)
-        else:
-            below, train_log_mu, test_log_mu = self._fit(rung.baseline)
-        fitted = rung.fit_on(self.train, below, train_log_mu)
-        result = (fitted, fitted.on_training(self.train, train_log_mu), fitted.extend(self.test, test_log_mu))
-        self._fitted[rung] = result
-        return result
+        if rung not in self._fitted:
+            below = None if rung.baseline is None else self._fit(rung.baseline)
+            self._fitted[rung] = rung.fit_on(self.train, below, self._train(rung.baseline))
+        return self._fitted[rung]
+
+    def _train(self, rung: Rung | None) -> np.ndarray:
+        """Give log mu of the training trials as the rung above should see it, once; 0 on the ground."""
+        if rung is None:
+            return np.zeros(self.train.counts.shape)
+        if rung not in self._on_train:
+            self._on_train[rung] = self._fit(rung).on_training(self.train, self._train(rung.baseline))
+        return self._on_train[rung]
+
+    def _test(self, rung: Rung | None) -> np.ndarray:
+        """Give log mu of the test trials, once; 0 on the ground."""
+        if rung is None:
+            return np.zeros(self.test.counts.shape)
+        if rung not in self._on_test:
+            self._on_test[rung] = self._fit(rung).extend(self.test, self._test(rung.baseline))
+        return self._on_test[rung]
 
 
 def fold_work(case: UnitCase, rungs: Mapping[str, Rung], k: int, n_copies: int = 0) -> Arrays:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -137,3 +137,13 @@ def run_all(works: Sequence[Work], store: Store | None, n_workers: int, progress
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return results
+
+
+def run_each(functions: Sequence[Callable[[], Any]], n_workers: int) -> list[Any]:
+    """Call functions on threads and give what they return, in order; a stop leaves those that have not begun."""
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=n_workers)
+    try:
+        with threadpool_limits(1):
+            return [future.result() for future in [pool.submit(function) for function in functions]]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from cortexrnn.encoding import Constant, HistoryGLM, Renewal
 from cortexrnn.encoding.contamination import FittedGuard, Guarded, foreign_share, guarded
+from cortexrnn.encoding.coupled_glm import CoupledHistoryGLM
 from cortexrnn.encoding.likelihood import BERNOULLI, POISSON, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.renewal import age_steps
@@ -154,6 +155,8 @@ def test_it_is_the_rung_that_it_guards():
     rung = Guarded(baseline=HistoryGLM())
     assert (rung.name, rung.sees_history, rung.is_candidate) == ("M5 guarded", True, True)
     assert not Guarded(baseline=Constant()).sees_history
+    assert not rung.needs_neighbours
+    assert Guarded(baseline=CoupledHistoryGLM()).needs_neighbours
     assert rung == Guarded(baseline=HistoryGLM()) != Guarded(baseline=HistoryGLM(history_s=0.1))
     assert "M5" not in rung.meaning
 

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from cortexrnn.errors import FileAccessError, InterruptedRunError, NumericalError
 from cortexrnn.runs import store as store_module
-from cortexrnn.runs.executor import Work, default_workers, progress_bar, run_all
+from cortexrnn.runs.executor import Work, default_workers, progress_bar, run_all, run_each
 from cortexrnn.runs.store import Store
 
 KEYS = [f"unit{k}" for k in range(12)]
@@ -143,6 +144,24 @@ def test_linear_algebra_runs_on_one_thread_inside_a_unit(progress):
     run_all([Work("k", "k", 1.0, look)], None, 1, progress)
     assert seen["threads"] <= {1}
     assert seen["thread"] is not threading.main_thread()
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_functions_answer_in_their_order_and_a_stop_leaves_the_rest(n_workers):
+    assert run_each([lambda k=k: k * k for k in range(20)], n_workers) == [k * k for k in range(20)]
+    begun = []
+
+    def stop():
+        begun.append("stop")
+        raise KeyboardInterrupt
+
+    def wait():
+        begun.append("other")
+        time.sleep(0.02)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_each([stop, *[wait] * 50], n_workers)
+    assert len(begun) < 51
 
 
 def test_the_bar_adds_up_the_cost_and_is_silent_when_not_shown(capsys):

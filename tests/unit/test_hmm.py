@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
+from cortexrnn.encoding import hmm_kernels
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.constant import Constant
+from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.hmm import HMM, States, climb
 from cortexrnn.encoding.hmm_kernels import expect
 from cortexrnn.encoding.likelihood import trial_log_likelihood
+from cortexrnn.encoding.simulation import simulate_copies
+from cortexrnn.encoding.stepping import ReplayStepper
 from cortexrnn.errors import OptionError
 from cortexrnn.numerics.streams import stream
 
@@ -131,6 +135,42 @@ def test_the_same_seed_gives_the_same_chain_and_no_history_gives_no_gain():
     gain = trial_log_likelihood(test, one.log_mu(test)) - trial_log_likelihood(test, one.below.log_mu(test))
     # Some parameters too many: half a nat each, over 600 spikes.
     assert -5.0 < gain.sum() < 3.0
+
+
+@pytest.fixture(scope="module")
+def gappy():
+    """Eight trials with bursts, bins of several spikes and gaps, one of them at the start of a trial."""
+    rng = np.random.default_rng(6)
+    observed = np.repeat(rng.random((8, 30)) < 0.9, 5, axis=1)
+    observed[2, :20] = False
+    counts = rng.poisson(0.02 + 0.3 * (rng.random((8, 150)) < 0.2))
+    trials = trials_of(counts, observed)
+    return trials._replace(scored=observed & (np.arange(150) >= 15))
+
+
+@pytest.mark.parametrize("baseline", [Constant(), CausalGain()])
+def test_states_are_followed_bin_by_bin_to_the_bit(baseline, gappy):
+    """Oracles: `extend` on finished spikes, and free running that replays all bins in every bin."""
+    fitted = HMM(baseline=baseline, n_states=(3,)).fit(gappy)
+    below, stepper = fitted.below.log_mu(gappy), fitted.stepper(gappy)
+    found = np.empty(below.shape)
+    for t in range(found.shape[1]):
+        found[:, t] = stepper.predict(t, below[:, t])
+        stepper.update(t, gappy.counts[:, t])
+    np.testing.assert_array_equal(found, fitted.extend(gappy, below))
+    slow = type("Slow", (type(fitted),), {"stepper": lambda self, trials: ReplayStepper(self, trials)})
+    replayed = slow(**{name: getattr(fitted, name) for name in type(fitted).__dataclass_fields__})
+    ours, theirs = (simulate_copies(each, gappy, n_copies=3, seed=9) for each in (fitted, replayed))
+    np.testing.assert_array_equal(ours.counts, theirs.counts)
+    assert ours.counts[:, gappy.scored].sum() > 100
+    # The rung below in another order of sums.
+    np.testing.assert_allclose(ours.log_likelihood, theirs.log_likelihood, rtol=1e-12)
+
+
+def test_kernels_have_one_specialisation(gappy):
+    simulate_copies(HMM(baseline=Constant(), n_states=(2,)).fit(gappy), gappy, n_copies=1)
+    for kernel in (hmm_kernels.filter_states, hmm_kernels.mean_gain):
+        assert len(kernel.signatures) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
-"""The rung of patterns: counted by hand, a chain of known order, dead time, gaps, and what must not leak."""
+"""The rung of patterns: counted by hand, a chain of known order, dead time, gaps, steps, and what must not leak."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from cortexrnn.encoding import markov
 from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.constant import Constant
+from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.likelihood import trial_log_likelihood
 from cortexrnn.encoding.markov import Markov
+from cortexrnn.encoding.simulation import simulate_copies
+from cortexrnn.encoding.stepping import ReplayStepper
 from cortexrnn.errors import OptionError
 
 
@@ -97,6 +101,42 @@ def test_a_gap_is_no_silence_and_the_present_does_not_leak():
     after = fitted.log_mu(trials._replace(counts=changed))
     np.testing.assert_array_equal(after[7, :201], fitted.log_mu(trials)[7, :201])
     assert after[7, 201] != fitted.log_mu(trials)[7, 201]
+
+
+@pytest.fixture(scope="module")
+def gappy():
+    """Eight trials with bursts, bins of several spikes and gaps, one of them at the start of a trial."""
+    rng = np.random.default_rng(6)
+    observed = np.repeat(rng.random((8, 30)) < 0.9, 5, axis=1)
+    observed[2, :20] = False
+    counts = rng.poisson(0.02 + 0.3 * (rng.random((8, 150)) < 0.2))
+    trials = trials_of(counts, observed)
+    return trials._replace(scored=observed & (np.arange(150) >= 15))
+
+
+@pytest.mark.parametrize("baseline", [Constant(), CausalGain()])
+def test_patterns_are_followed_bin_by_bin_to_the_bit(baseline, gappy):
+    """Oracles: `extend` on finished spikes, and free running that replays all bins in every bin."""
+    fitted = Markov(baseline=baseline, orders=(6,)).fit(gappy)
+    below, stepper = fitted.below.log_mu(gappy), fitted.stepper(gappy)
+    found = np.empty(below.shape)
+    for t in range(found.shape[1]):
+        found[:, t] = stepper.predict(t, below[:, t])
+        stepper.update(t, gappy.counts[:, t])
+    np.testing.assert_array_equal(found, fitted.extend(gappy, below))
+    slow = type("Slow", (type(fitted),), {"stepper": lambda self, trials: ReplayStepper(self, trials)})
+    replayed = slow(**{name: getattr(fitted, name) for name in type(fitted).__dataclass_fields__})
+    ours, theirs = (simulate_copies(each, gappy, n_copies=3, seed=9) for each in (fitted, replayed))
+    np.testing.assert_array_equal(ours.counts, theirs.counts)
+    assert ours.counts[:, gappy.scored].sum() > 100
+    # The rung below in another order of sums.
+    np.testing.assert_allclose(ours.log_likelihood, theirs.log_likelihood, rtol=1e-12)
+
+
+def test_kernels_have_one_specialisation(gappy):
+    simulate_copies(Markov(baseline=Constant(), orders=(6,)).fit(gappy), gappy, n_copies=1)
+    for kernel in (markov._read_patterns, markov._push):
+        assert len(kernel.signatures) == 1
 
 
 @pytest.mark.parametrize(

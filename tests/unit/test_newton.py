@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cortexrnn.encoding.newton import approach, maximise, thinning
+from cortexrnn.encoding.newton import approach, follow, maximise, thinning
 from cortexrnn.errors import NumericalError
 
 
@@ -129,3 +129,33 @@ def test_the_approach_does_not_run_away_where_its_part_holds_no_spike():
     near = approach(poisson_total([0, 0, 0]), np.zeros(1), np.zeros(1))
     # exp(w) = -0.03 w at w = -2.6.
     assert -5.0 < near[0] < -1.0
+
+
+def test_a_known_curvature_leads_to_the_same_maximum():
+    """Oracle: log(4). With a tenth of the curvature wrong every step leaves a hundredth of the gain."""
+    total = poisson_total([3, 5, 4])
+    found = follow(lambda w: total(w)[:2], np.array([1.2]), np.zeros(1), np.array([[13.2]]), tolerance_nats=1e-14)
+    assert found[0] == pytest.approx(np.log(4.0), abs=1e-8)
+
+
+def test_a_curvature_that_misleads_is_given_up_before_it_does_harm():
+    """A tenth of the curvature overshoots tenfold: the start comes back, or something nearer."""
+    center = np.array([0.5, -1.0])
+    run = quadratic(center, np.eye(2))
+    calls = []
+
+    def run_slope(weights):
+        calls.append(weights)
+        return run(weights)[:2]
+
+    found = follow(run_slope, np.zeros(2), np.zeros(2), 0.1 * np.eye(2), tolerance_nats=1e-12)
+    np.testing.assert_allclose(found, np.zeros(2), atol=1e-15)
+    assert len(calls) == 2
+
+
+def test_following_a_curvature_knows_the_prior():
+    """Oracle: (C + P)^-1 C center, exact after one step of a quadratic."""
+    curvature, precision = np.diag([4.0, 1.0]), np.array([4.0, 0.0])
+    run = quadratic(np.array([2.0, 3.0]), curvature)
+    found = follow(lambda w: run(w)[:2], np.zeros(2), precision, curvature, tolerance_nats=1e-12)
+    np.testing.assert_allclose(found, [1.0, 3.0], rtol=1e-12)

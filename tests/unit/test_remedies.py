@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from cortexrnn.encoding import Constant, HistoryGLM, unit_trials
+from cortexrnn.encoding.arrays import Neighbours
+from cortexrnn.encoding.coupled_glm import CoupledHistoryGLM, FittedCoupledGLM
 from cortexrnn.encoding.divergence import find_divergent
 from cortexrnn.encoding.glm import BoundedHistoryGLM, FittedHistoryGLM
 from cortexrnn.encoding.likelihood import POISSON, trial_log_likelihood
@@ -22,6 +24,7 @@ from cortexrnn.encoding.rnn_kernels import as_network
 from cortexrnn.encoding.scheduled_sampling import Feed, n_ramp
 from cortexrnn.encoding.simulation import simulate_copies
 from cortexrnn.encoding.spectral_cap import cap_factors
+from cortexrnn.encoding.stepping import ReplayStepper
 from cortexrnn.errors import OptionError
 from cortexrnn.spikes import read_recording
 from cortexrnn.spikes.folds import validation_split
@@ -33,6 +36,8 @@ CELLS = {
     "lstm": Network(cell="lstm", **QUICK),
     "dale": Network(cell="dale", **QUICK),
 }
+
+COUPLED = CoupledHistoryGLM(baseline=Constant(), coupling_s=0.01, coupling_ridges=(0.3,))
 
 
 def rebounding(ceiling, base_hz=5.0):
@@ -199,9 +204,78 @@ def test_the_validation_score_is_that_of_the_remedied_rung(remedied, unstable):
     assert seen - 40.0 < bounded.validation_log_likelihood < seen
 
 
-def test_bounded_rungs_are_not_exported_as_if_they_were_not(remedied, unstable):
-    with pytest.raises(OptionError, match="BoundedHistoryGLM"):
-        remedied[1].to_brian2(unstable)
+@pytest.fixture(scope="module")
+def beside(unstable):
+    """The bursting unit beside two others, one of which drives half of its spikes 2 ms earlier."""
+    rng = np.random.default_rng(7)
+    others = rng.poisson(0.01, (*unstable.counts.shape, 2))
+    others[:, :-2, 0] += unstable.counts[:, 2:] * (rng.random(unstable.counts[:, 2:].shape) < 0.5)
+    counts = np.concatenate([unstable.counts[:, :, None], others], axis=2)
+    return unstable._replace(neighbours=Neighbours(np.ascontiguousarray(counts, dtype=np.uint16), 0))
+
+
+@pytest.fixture(scope="module")
+def coupled(beside):
+    """A coupled GLM of it without a remedy, with a bounded link, and stabilised."""
+    return [replace(COUPLED, **changes).fit(beside) for changes in ({}, {"link": "bounded"}, {"is_stabilised": True})]
+
+
+def test_both_remedies_stop_a_coupled_glm_that_runs_away(coupled, beside):
+    plain, bounded, stabilised = (runs_away(fitted, beside, "poisson") for fitted in coupled)
+    assert plain
+    assert not bounded
+    assert not stabilised
+    assert type(coupled[0]) is FittedCoupledGLM
+    assert isinstance(coupled[1].history, BoundedHistoryGLM)
+    assert coupled[1].log_mu(beside)[beside.scored].max() == coupled[1].history.log_bound
+
+
+def test_remedies_of_a_coupled_glm_leave_its_neighbours_filters_as_they_are(coupled):
+    plain, bounded, stabilised = (fitted.filters() for fitted in coupled)
+    assert plain.coupling[0, 1] > 1.0
+    for remedied in (bounded, stabilised):
+        np.testing.assert_array_equal(remedied.coupling, plain.coupling)
+        np.testing.assert_array_equal(remedied.coupling_error, plain.coupling_error)
+        assert not np.array_equal(remedied.own, plain.own)
+    is_excited = plain.own > 0.0
+    assert np.square(stabilised.own[is_excited]).sum() < 0.5 * np.square(plain.own[is_excited]).sum()
+    np.testing.assert_array_equal(stabilised.own, coupled[2].weights.own[1:] @ coupled[2].regression.bases.own)
+
+
+def test_the_own_filter_under_a_bound_is_a_summit_given_the_neighbours_filters(coupled, beside):
+    """Oracle: as for the GLM alone, a step along every own weight either way."""
+    bounded = coupled[1]
+
+    def objective(weights):
+        history = replace(bounded.history, weights=weights, ceiling=math.inf)
+        log_mu = replace(bounded, history=history).log_mu(beside)
+        precision = np.r_[1e-6, np.full(weights.size - 1, bounded.own_ridge)]
+        return trial_log_likelihood(beside, log_mu, POISSON).sum() - 0.5 * precision @ weights**2
+
+    summit = objective(bounded.weights.own)
+    for step in (-0.1, 0.1):
+        for shift in step * np.eye(bounded.weights.own.size):
+            assert objective(bounded.weights.own + shift) < summit + 0.01
+    assert objective(bounded.unremedied.weights.own) < summit - 1.0
+
+
+def test_a_remedied_coupled_glm_steps_and_runs_freely_as_the_replayed_one(coupled, beside):
+    """Oracle: predicting all bins anew in every bin."""
+    few = beside.take(np.arange(2))
+    for fitted in coupled[1:]:
+        slow = type("Slow", (type(fitted),), {"stepper": lambda self, trials: ReplayStepper(self, trials)})
+        replayed = slow(**{name: getattr(fitted, name) for name in type(fitted).__dataclass_fields__})
+        ours, theirs = (simulate_copies(each, few, n_copies=1, seed=8).counts for each in (fitted, replayed))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_coupled_glm_that_is_stable_gets_no_remedy(poisson):
+    """The same bits as without."""
+    others = np.random.default_rng(8).poisson(0.02, (*poisson.counts.shape, 1))
+    trials = poisson._replace(neighbours=Neighbours(others.astype(np.uint16), -1))
+    plain, bounded = (replace(COUPLED, link=link).fit(trials) for link in ("log", "bounded"))
+    assert type(bounded) is FittedCoupledGLM
+    np.testing.assert_array_equal(bounded.log_mu(trials), plain.log_mu(trials))
 
 
 @pytest.mark.parametrize("spec", CELLS.values(), ids=CELLS)
@@ -357,6 +431,7 @@ def test_remedies_that_make_no_sense_are_refused(wrong, match):
         RNN(**wrong)
 
 
-def test_a_link_that_is_unknown_is_refused_by_the_glm():
+@pytest.mark.parametrize("rung", [HistoryGLM, CoupledHistoryGLM])
+def test_a_link_that_is_unknown_is_refused_by_the_glm(rung):
     with pytest.raises(OptionError, match="link"):
-        HistoryGLM(link="identity")
+        rung(link="identity")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ from scipy.stats import chi2, chi2_contingency
 
 from cortexrnn.encoding import PSTH, RNN, CausalGain, Constant, Drift, HistoryGLM, Network, Renewal
 from cortexrnn.encoding.constant import FittedConstant
+from cortexrnn.encoding.contamination import FittedGuard, Guarded
+from cortexrnn.encoding.glm import BoundedHistoryGLM, FittedHistoryGLM
 from cortexrnn.encoding.markov import FittedMarkov
+from cortexrnn.encoding.model import Fitted
+from cortexrnn.encoding.network import BoundedNetwork, FittedNetwork
+from cortexrnn.encoding.rnn import BoundedRNN, FittedRNN
 from cortexrnn.encoding.simulation import simulate_copies
 from cortexrnn.errors import DataWarning, NumericalError, OptionError
 
@@ -32,17 +38,40 @@ SPECS = {
     "M5": HistoryGLM(),
     "M5 without baseline": HistoryGLM(baseline=None),
     "M5 on M4": HistoryGLM(baseline=Renewal(), history_s=0.05),
+    "M5 bounded": HistoryGLM(history_s=0.05),
+    "M5 guarded": HistoryGLM(history_s=0.05),
+    "M5 bounded and guarded": HistoryGLM(history_s=0.05),
     "M6": RNN(**QUICK),
+    "M6 bounded": RNN(**QUICK),
+    "M6 guarded": RNN(**QUICK),
     "M6cut": RNN(uses_own_spikes=False, **QUICK),
     "M6 vanilla": Network(cell="vanilla", **QUICK),
     "M6 LSTM": Network(cell="lstm", **QUICK),
     "M6 GRU": Network(cell="gru", **QUICK),
+    "M6 GRU bounded": Network(cell="gru", **QUICK),
     "M6 Dale": Network(cell="dale", **QUICK),
     "M6 Dale cut": Network(cell="dale", uses_own_spikes=False, **QUICK),
 }
 UNKNOWN = FittedMarkov(below=None, order=1, prior_count=1.0, log_factors=np.zeros(3), validation_log_likelihood=0.0)
+BOUNDED = {FittedHistoryGLM: BoundedHistoryGLM, FittedRNN: BoundedRNN, FittedNetwork: BoundedNetwork}
 NO_NUMBER = FittedConstant(below=None, mu=np.nan)
 RUN = [sys.executable, "-W", "ignore"]
+
+
+class Derived(FittedHistoryGLM):
+    """A history GLM of which nobody knows what it does otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level(Fitted):
+    """A rung at one level, whatever the spikes."""
+
+    looks_at_spikes: ClassVar[bool] = False
+    below: Fitted | None = None
+    level: float = 0.0
+
+    def extend(self, trials, log_mu):
+        return np.full(trials.counts.shape, self.level)
 
 
 def _bursty(n_trials, n_bins, seed):
@@ -73,7 +102,23 @@ def gappy(make_unit):
 
 
 # The state updater of plastic synapses alone takes Brian2 seconds to derive.
-SLOW = ("M5 without baseline", "M6cut", "M6 vanilla", "M6 LSTM", "M6 GRU", "M6 Dale", "M6 Dale cut")
+SLOW = (
+    "M5 without baseline", "M6 bounded", "M6 guarded", "M6cut", "M6 vanilla", "M6 LSTM", "M6 GRU", "M6 GRU bounded",
+    "M6 Dale", "M6 Dale cut",
+)  # fmt: skip
+
+
+def _as(kind, fitted, **more):
+    """Make a fitted rung one of another class."""
+    return kind(**{each.name: getattr(fitted, each.name) for each in fields(fitted)} | more)
+
+
+def _held_back(name, found, unit):
+    """Give a rung a bound that one scored bin in ten meets, and a tenth of foreign spikes."""
+    if "bounded" in name:
+        bound = float(np.quantile(found.log_mu(unit)[unit.scored], 0.9))
+        found = _as(BOUNDED[type(found)], found, log_bound=bound)
+    return FittedGuard(below=found, share=0.1, mean=0.04) if "guarded" in name else found
 
 
 @pytest.fixture(
@@ -96,12 +141,12 @@ def fitted(request, gappy):
         found = replace(found, weights=weights.astype(np.float32))
         gain = found.log_mu(gappy) - found.below.log_mu(gappy)
         assert gain[gappy.scored].std() > 0.05
-    return found
+    return _held_back(request.param, found, gappy)
 
 
 def _tolerance(fitted):
     """Single precision for networks, the order of sums for all others."""
-    return SINGLE if hasattr(fitted, "scale") else ROUND_OFF
+    return SINGLE if any(hasattr(each, "scale") for each in (fitted, fitted.below)) else ROUND_OFF
 
 
 def test_copies_are_those_of_our_own_simulation_to_the_spike(fitted, gappy):
@@ -134,6 +179,42 @@ def test_on_the_recorded_spikes_log_mu_is_that_of_the_rung_in_every_scored_bin(f
     expected = fitted.log_mu(gappy)
     for log_mu in made.log_mu():
         np.testing.assert_allclose(log_mu[gappy.scored], expected[gappy.scored], rtol=0, atol=_tolerance(fitted))
+
+
+def test_a_bound_and_a_guard_are_there_in_the_copies(gappy):
+    """To the bit for the bound; the guard lets nothing fall below its foreign spikes."""
+    glm = HistoryGLM(history_s=0.05).fit(gappy)
+    bounded, guarded = (_held_back(name, glm, gappy) for name in ("bounded", "guarded"))
+    found = []
+    for fitted in (glm, bounded, guarded):
+        made = fitted.to_brian2(gappy, keeps_log_mu=True)
+        made.run()
+        found.append(made.log_mu()[0][gappy.scored])
+    free, capped, mixed = found
+    assert free.max() > bounded.log_bound == capped.max()
+    least = np.log(0.1 * 0.04)
+    assert free.min() < least < mixed.min()
+
+
+@pytest.mark.parametrize("share", [1.0, 1e-6])
+@pytest.mark.parametrize("level", [-1e4, -3.0, 700.0])
+def test_a_guard_mixes_from_next_to_nothing_to_the_largest_number(share, level, make_unit):
+    """Oracle: NumPy's logaddexp. A share of 1 leaves nothing of the rung, whose log is minus infinity."""
+    unit = make_unit(np.zeros((3, 4)))
+    fitted = FittedGuard(below=Level(level=level), share=share, mean=0.03)
+    made = fitted.to_brian2(unit, keeps_log_mu=True)
+    made.run()
+    with np.errstate(divide="ignore"):
+        expected = np.logaddexp(np.log1p(-share) + level, np.log(share * 0.03))
+    np.testing.assert_allclose(made.log_mu()[0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_fitted_guard_is_exported_with_what_it_guards(gappy):
+    fitted = Guarded(baseline=Renewal()).fit(gappy)
+    counts = fitted.to_brian2(gappy, n_copies=2, seed=7).run()
+    np.testing.assert_array_equal(
+        counts, simulate_copies(fitted, gappy, n_copies=2, likelihood="bernoulli", seed=7).counts
+    )
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +284,13 @@ def test_bins_that_hold_several_spikes_are_told_of(gappy):
         (lambda glm: glm, {"n_copies": 0}, OptionError, "n_copies=0"),
         (lambda glm: glm, {"seed": -1}, OptionError, "seed=-1"),
         (lambda glm: replace(glm, below=glm), {}, OptionError, "FittedHistoryGLM below FittedHistoryGLM"),
+        (
+            lambda glm: _as(BoundedHistoryGLM, glm, below=glm, log_bound=0.0),
+            {},
+            OptionError,
+            "FittedHistoryGLM below BoundedHistoryGLM",
+        ),
+        (lambda glm: _as(Derived, glm), {}, OptionError, "Derived cannot be exported"),
         (lambda glm: replace(glm, below=UNKNOWN), {}, OptionError, "FittedMarkov cannot be exported to Brian2"),
         (lambda glm: replace(glm, below=NO_NUMBER), {}, NumericalError, "NaN in 5000 bins"),
     ],

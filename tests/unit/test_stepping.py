@@ -48,7 +48,7 @@ def run_steps(fitted, unit):
             column = stepper.predict(t, column)
         log_mu[:, t] = column
         for stepper in steppers:
-            stepper.update(t, unit.counts[:, t])
+            stepper.update(t, np.ascontiguousarray(unit.counts[:, t]))
     return log_mu
 
 
@@ -215,7 +215,7 @@ def test_each_kernel_has_one_specialisation(gappy):
     for fitted in (HistoryGLM().fit(gappy), Level(below=CausalGain().fit(gappy), level=-4.0), Constant().fit(gappy)):
         for likelihood in LIKELIHOODS:
             simulate_copies(fitted, gappy, n_copies=1, likelihood=likelihood)
-    for kernel in (simulation._draw_bin, stepping._lay_down, stepping._pick_up):
+    for kernel in (simulation._draw_bin, stepping._lay_down, stepping._pick_up, stepping._raise_by_gain):
         assert len(kernel.signatures) == 1
 
 

@@ -233,6 +233,8 @@ class _Job:
         """Run both stages of a chunk's work; give the scores by unit name."""
         results = run_all([work for plan in plans for work in plan.fits()], self.store, self.n_workers, progress)
         surrogates = [work for plan in plans for work in plan.surrogates(results)]
+        # Where surrogates are simulated, trials are exchanged as well.
+        progress.add_total(sum(work.cost for work in surrogates) - sum(plan.surrogate_cost() for plan in plans))
         results |= run_all(surrogates, self.store, self.n_workers, progress)
         scores = run_each([functools.partial(plan.collect, results) for plan in plans], self.n_workers)
         return {plan.case.name: score for plan, score in zip(plans, scores, strict=True)}

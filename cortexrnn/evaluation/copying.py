@@ -11,7 +11,7 @@ from cortexrnn.encoding.model import Fitted
 from cortexrnn.encoding.simulation import Copies, simulate_copies
 from cortexrnn.runs.executor import Arrays
 
-COPIED = ("copied", "copied_log_likelihood", "copied_is_capped", "forced_log_mu")
+COPIED = ("copied", "copied_counts", "copied_log_likelihood", "copied_is_capped", "forced_log_mu")
 
 
 def copy_fold(
@@ -34,7 +34,8 @@ def copy_fold(
     Returns
     -------
     dict of ndarray
-        ``copied`` (n_spikes,), the places of all spikes in scored bins of the copies, a bin with two spikes twice;
+        ``copied`` and ``copied_counts`` (n_spiking_bins,), the scored bins of the copies that hold spikes, as places
+        in the flattened copies, and how many each holds, which is many where a copy runs away;
         ``copied_log_likelihood`` and ``copied_is_capped`` (n_copies, n_test), as in `Copies`; ``forced_log_mu``
         (n_test, n_bins) in single precision.
     """
@@ -42,7 +43,8 @@ def copy_fold(
     made = np.where(test.scored, copies.counts, 0).ravel()
     places = np.flatnonzero(made)
     return {
-        "copied": np.repeat(places, made[places]),
+        "copied": places,
+        "copied_counts": made[places],
         "copied_log_likelihood": copies.log_likelihood,
         "copied_is_capped": copies.is_capped,
         "forced_log_mu": log_mu.astype(np.float32),
@@ -74,11 +76,11 @@ def join_folds(
     log_likelihood = np.empty((n_copies, trials.n_trials))
     is_capped = np.empty((n_copies, trials.n_trials), dtype=bool)
     log_mu = np.empty((trials.n_trials, n_bins))
-    is_before = np.cumsum(trials.scored, axis=1) == 0
-    counts[:] = np.where(is_before, trials.counts, 0)
+    counts[:] = np.where(np.logical_or.accumulate(trials.scored, axis=1), 0, trials.counts)
     for part, members in zip(folds, held_out, strict=True):
-        copy, trial, t = np.unravel_index(part["copied"], (n_copies, members.size, n_bins))
-        np.add.at(counts, (copy, members[trial], t), 1)
+        made = np.zeros(n_copies * members.size * n_bins, dtype=np.uint16)
+        made[part["copied"]] = part["copied_counts"]
+        counts[:, members] += made.reshape(n_copies, members.size, n_bins)
         log_likelihood[:, members] = part["copied_log_likelihood"]
         is_capped[:, members] = part["copied_is_capped"]
         log_mu[members] = part["forced_log_mu"]

@@ -178,8 +178,12 @@ class UnitPlan:
         ]
 
     def cost(self) -> float:
-        """Give the rough cost of all work of both stages."""
-        return sum(work.cost for work in self.fits()) + self.options.n_surrogates * self._cost("surrogate")
+        """Give the rough cost of all work of both stages, before the second is known."""
+        return sum(work.cost for work in self.fits()) + self.surrogate_cost()
+
+    def surrogate_cost(self) -> float:
+        """Give the rough cost of the second stage where surrogates are the control as well."""
+        return self.options.n_surrogates * self._cost("surrogate")
 
     @property
     def _n_exchanges(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import subprocess
@@ -18,6 +19,7 @@ from cortexrnn.encoding.arrays import unit_trials
 from cortexrnn.errors import DataError, DataWarning, MissingFileError, OptionError
 from cortexrnn.evaluation import CompareOptions, Comparison, RunSettings, compare, gain_interval, ladder
 from cortexrnn.evaluation.ladder import QUICK_RUNGS
+from cortexrnn.evaluation.work import EXCHANGED, SIMULATED
 from cortexrnn.spikes.folds import assign_folds
 from cortexrnn.spikes.generate import simulate_spikes
 from cortexrnn.spikes.trial_design import TrialDesign
@@ -209,6 +211,27 @@ def test_trials_of_units_that_are_answered_are_let_go(monkeypatch):
     run(trials, options=CompareOptions(n_surrogates=0, n_folds=2), models=ladder([]))
     assert len(counts) == n_units
     assert max(n_alive) == 8
+
+
+@pytest.mark.parametrize("gain_variance", [0.0, 1.0])
+def test_the_bar_ends_at_its_total(monkeypatch, gain_variance):
+    """Where trials have a gain, surrogates are simulated and trials exchanged as well."""
+    bar = {"total": 0.0, "done": 0.0}
+
+    class Bar:
+        def add_total(self, cost):
+            bar["total"] += cost
+
+        def advance(self, work):
+            bar["done"] += work.cost
+
+    counts = [simulate_spikes(DESIGN.rate_hz(60.0), 0.001, gain_variance=gain_variance, seed=u) for u in (1, 2)]
+    module = importlib.import_module("cortexrnn.evaluation.compare")
+    monkeypatch.setattr(module, "progress_bar", lambda *_, **__: contextlib.nullcontext(Bar()))
+    result = run(DESIGN.trials(np.stack(counts, axis=2)))
+    kinds = {unit["surrogate_kind"] for unit in result.summary["units"]}
+    assert bar["done"] == pytest.approx(bar["total"], rel=1e-12)
+    assert kinds == ({SIMULATED} if gain_variance else {EXCHANGED})
 
 
 def test_no_rung_leaks(comparison):

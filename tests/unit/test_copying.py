@@ -62,5 +62,7 @@ def test_judging_copies_is_what_free_run_does(unit):
 def test_a_fold_keeps_spikes_and_not_bins(unit):
     part = copy(unit, CausalGain(), np.arange(12) // 6)[0]
     assert tuple(part) == COPIED
-    assert part["copied"].ndim == 1
+    assert part["copied"].shape == part["copied_counts"].shape
+    # A copy that runs away holds many spikes and no more bins: each bin is kept once.
+    assert np.unique(part["copied"]).size == part["copied"].size < part["copied_counts"].sum()
     assert part["forced_log_mu"].dtype == np.float32

@@ -93,8 +93,9 @@ def compare(
     run : RunSettings, optional
         Threads, folder for resuming, progress bar.
     **alignment
-        ``event``, ``window_s``, ``bin_s``, ``history_s``, ``condition``, ``units`` for a Recording, and
-        ``covariates``, as for `with_covariates`, which bring the stimulus rung S1 into the usual ladder.
+        ``event``, ``window_s``, ``bin_s``, ``history_s``, ``condition``, ``units`` for a Recording, ``block_s`` in
+        place of event, window and condition for one without trials, and ``covariates``, as for
+        `with_covariates`, which bring the stimulus rung S1 into the usual ladder.
 
     Returns
     -------

@@ -45,6 +45,10 @@ class Source:
                     raise OptionError(f"{name} was given, but the recording has no trials.")
             cut = data.blocks
         else:
+            if alignment.pop("block_s", None) is not None:
+                raise OptionError(
+                    "block_s was given, but the recording has trials.", hint="Give the window around an event instead."
+                )
             cut = data.align
 
         def load(chosen: list[int]) -> xr.Dataset:

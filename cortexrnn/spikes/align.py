@@ -134,7 +134,7 @@ def cut_blocks(recording: Recording, spec: BlockSpec) -> xr.Dataset:
         raise NoTrialsError(
             f"the recording of {recording.duration_s:g} s holds no block of {spec.block_s:g} s with its burn-in of "
             f"{spec.history_s:g} s.",
-            hint="Use shorter blocks.",
+            hint="Use shorter blocks (block_s, --block).",
         )
     events = np.array(
         [first + int(-(-(n_history + k * period) // 1)) for k in range(n_blocks)], dtype=np.int64

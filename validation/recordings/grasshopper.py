@@ -2,8 +2,8 @@
 
     python validation/recordings/grasshopper.py NITIME OUT
 
-NITIME is the folder of that package's data files. OUT gets the tables that ``cortexrnn compare`` reads: spikes, sound
-and blocks of each recording.
+NITIME is the folder of that package's data files. OUT gets the tables that ``cortexrnn compare`` reads: spikes and
+sound of each recording.
 """
 
 from __future__ import annotations
@@ -70,19 +70,8 @@ def level_db(amplitude: np.ndarray) -> np.ndarray:
     return 20.0 * np.log10(amplitude)
 
 
-def block_starts_s() -> np.ndarray:
-    """Give the starts of the blocks, each after its burn-in, in seconds.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_blocks,)
-    """
-    n_blocks = round(DURATION_S / (HISTORY_S + BLOCK_S))
-    return np.round(HISTORY_S + (HISTORY_S + BLOCK_S) * np.arange(n_blocks), 9)
-
-
 def write_tables(folder: Path, number: int, out: Path) -> None:
-    """Write one receptor as the tables that the readers take: spikes, sound and blocks.
+    """Write one receptor as the tables that the readers take: spikes and sound.
 
     Parameters
     ----------
@@ -91,17 +80,15 @@ def write_tables(folder: Path, number: int, out: Path) -> None:
     number : int
         1 or 2.
     out : Path
-        Gets ``spikesN.csv``, ``soundN.csv`` and ``blocks.csv``.
+        Gets ``spikesN.csv`` and ``soundN.csv``.
     """
     times_us, sound = _load(folder, number)
     out.mkdir(parents=True, exist_ok=True)
     spikes = [f"receptor {number},{time_us:.0f}" for time_us in times_us]
     samples = [f"{row[0]:.0f},{row[1]:g},{level:.4f}" for row, level in zip(sound, level_db(sound[:, 1]), strict=True)]
-    blocks = [f"{start_s:g},{start_s + BLOCK_S:g}" for start_s in block_starts_s()]
     for name, header, rows in (
         (f"spikes{number}.csv", "unit,time_us", spikes),
         (f"sound{number}.csv", "time_us,amplitude,level_db", samples),
-        ("blocks.csv", "start_s,stop_s", blocks),
     ):
         (out / name).write_text("\n".join([header, *rows]) + "\n")
 

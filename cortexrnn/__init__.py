@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from cortexrnn.evaluation.free_run import free_run
     from cortexrnn.evaluation.goodness import goodness_of_fit
     from cortexrnn.evaluation.likeness import compare_like, simulate_like
+    from cortexrnn.evaluation.read_offs import read_off_units
     from cortexrnn.evaluation.rescaling import rescale
     from cortexrnn.spikes import DoctorReport, Recording, doctor, read_recording
     from cortexrnn.spikes.covariates import Boxcar, Signal, Timing, TrialValue, with_covariates
@@ -251,6 +252,7 @@ _ROOMS = {
     "projected_gradients": "training.continual",
     "psth_r2": "evaluation.co_smoothing",
     "read_off": "encoding.read_off",
+    "read_off_units": "evaluation.read_offs",
     "read_recording": "spikes",
     "read_signals": "spikes.readers.signals",
     "rescale": "evaluation.rescaling",
@@ -389,6 +391,7 @@ __all__ = [
     "projected_gradients",
     "psth_r2",
     "read_off",
+    "read_off_units",
     "read_recording",
     "read_signals",
     "rescale",

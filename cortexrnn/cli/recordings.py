@@ -40,6 +40,7 @@ def _reading_options(command: Any) -> Any:
 @click.option("--window", "window_s", nargs=2, type=float, metavar="START STOP", help="Scored window in seconds.")
 @click.option("--bin", "bin_s", type=float, default=1e-3, show_default=True, metavar="S", help="Bin width in seconds.")
 @click.option("--history", "history_s", type=float, default=0.5, show_default=True, metavar="S", help="Burn-in, s.")
+@click.option("--block", "block_s", type=float, metavar="S", help="Without trials: blocks of so many s (10).")
 @click.option("--condition", metavar="COLUMN", help="Trial column whose values have a PSTH each.")
 @click.option("--signal", multiple=True, metavar="FILE[:NAME,..]", help="Sampled stimulus: a table with time_s.")
 @click.option("--timing", multiple=True, metavar="COLUMN", help="Event of a trial that acts on the rate.")
@@ -58,6 +59,7 @@ def _reading_options(command: Any) -> Any:
 @click.option("--bin-sweep", is_flag=True, help="Also: bins of 0.5 to 20 ms.")
 @click.option("--data-budget", is_flag=True, help="Also: every rung's score against the number of training trials.")
 @click.option("--like", is_flag=True, help="Also: the verdicts on simulations like the data, where the truth is known.")
+@click.option("--read-off", is_flag=True, help="Also: time scales and fixed points of the network, or of M5.")
 @click.option("--thorough", is_flag=True, help="99 surrogates.")
 @click.option("--rope", type=float, default=0.01, show_default=True, help="Region of equivalence, +- bits/spike.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
@@ -128,6 +130,9 @@ def _ask_beside(
         extras["data_budget"] = cx.data_budget(recording, models=models, **settings)
     if given["like"]:
         extras["likeness"] = cx.compare_like(recording, **settings)
+    if given["read_off"]:
+        unseeded = {name: value for name, value in settings.items() if name != "seed"}
+        extras["read_off"] = cx.read_off_units(recording, models=models, **unseeded)
     return extras
 
 
@@ -162,8 +167,9 @@ def _split(given: dict[str, Any], file: str | None) -> tuple[dict[str, Any], dic
     """Part the options into those of the reader and those of the alignment."""
     reading = {name: given[name] for name in ("trials", "time_unit", "sample_rate_hz", "variable", "select")}
     alignment: dict[str, Any] = {"bin_s": given["bin_s"], "history_s": given["history_s"]}
-    for name in ("event", "window_s", "condition"):
-        if given[name]:
+    for name in ("event", "window_s", "block_s", "condition"):
+        # A block of 0 s must be refused and not forgotten.
+        if given[name] not in (None, ()):
             alignment[name] = given[name]
     if given["units"]:
         alignment["units"] = several(given["units"])

@@ -26,7 +26,7 @@ def added_spike(fitted: Fitted, trials: UnitTrials, *, lag_s: float, n_places: i
     fitted : Fitted
         A rung that looks at its unit's spikes. The rungs below do not see the spike that is added.
     trials : UnitTrials
-        At least twice as long as `lag_s`.
+        More than twice as long as `lag_s`.
     lag_s : float
         How long the response is followed.
     n_places : int
@@ -43,9 +43,10 @@ def added_spike(fitted: Fitted, trials: UnitTrials, *, lag_s: float, n_places: i
         If the trials are too short.
     """
     n_lags, n_bins = round(lag_s / trials.bin_s), trials.counts.shape[1]
-    if n_bins < 2 * n_lags:
+    if n_bins <= 2 * n_lags:
         raise DataError(
-            f"trials of {n_bins * trials.bin_s:g} s are too short for a response of {lag_s:g} s; expected twice that.",
+            f"trials of {n_bins * trials.bin_s:g} s are too short for a response of {lag_s:g} s; expected more than "
+            "twice that.",
             hint="Give a shorter lag_s, or leave trials out.",
         )
     below = np.zeros(trials.counts.shape) if fitted.below is None else fitted.below.log_mu(trials)

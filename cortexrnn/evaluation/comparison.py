@@ -18,7 +18,7 @@ from cortexrnn.runs.files import atomic_write, sweep
 
 SCORES = "scores.nc"
 _PANELS, _SUMMARY = "/panels", "/summary"
-EXTRAS = ("bin_sweep", "data_budget", "likeness")
+EXTRAS = ("bin_sweep", "data_budget", "likeness", "read_off")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,7 +35,8 @@ class Comparison:
     panels : xarray.Dataset
         What the figures draw.
     extras : dict of str to xarray.Dataset
-        What was asked beside it: `bin_sweep`, `data_budget` or `likeness`, each as the function of that name gives it.
+        What was asked beside it: `bin_sweep`, `data_budget`, `likeness` from `compare_like` or `read_off` from
+        `read_off_units`.
     """
 
     scores: xr.Dataset

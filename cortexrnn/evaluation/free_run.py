@@ -26,7 +26,7 @@ from cortexrnn.report.free_run import plot_intervals
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STATISTICS = ("rate_hz", "fano", "cv", "cv2", "refractory_mass", "psth_r2")
+STATISTICS = ("rate_hz", "fano", "cv", "cv2", "lv", "refractory_mass", "psth_r2")
 TEACHER_FORCED, FREE_RUNNING = "teacher-forced", "free-running"
 
 
@@ -236,7 +236,7 @@ def _statistics(
 
     def numbers(profile: Profile, reference_hz: np.ndarray) -> list[float]:
         r2 = stats.psth_r2(profile.psth_hz, reference_hz) if trials.is_locked else math.nan
-        return [profile.rate_hz, profile.fano[-1], profile.cv, profile.cv2, profile.refractory_mass, r2]
+        return [profile.rate_hz, profile.fano[-1], profile.cv, profile.cv2, profile.lv, profile.refractory_mass, r2]
 
     copies = np.array([numbers(profile, reference) for profile, reference in zip(simulated, others, strict=True)])
     columns = {"observed": np.array(numbers(observed, total / n_copies))} | summarise_copies(copies)

@@ -109,6 +109,22 @@ def ladder(
     return {name: specs[name] for name in RUNGS if name in wanted}
 
 
+def stimulus_rung(rungs: Iterable[str]) -> str:
+    """Name the rung that holds all that is locked to the stimulus.
+
+    Parameters
+    ----------
+    rungs : iterable of str
+        Rungs that are compared.
+
+    Returns
+    -------
+    str
+        S1 where it is among them, else M1.
+    """
+    return "S1" if "S1" in set(rungs) else "M1"
+
+
 def usual_models(
     options: CompareOptions, alignment: Mapping[str, Any], names: Iterable[str] = USUAL_RUNGS
 ) -> dict[str, Rung]:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from cortexrnn.evaluation.evidence import UnitEvidence
 from cortexrnn.evaluation.free_run import FreeRun
+from cortexrnn.evaluation.ladder import stimulus_rung
 from cortexrnn.evaluation.plan import UnitScores
 from cortexrnn.evaluation.spike_profile import CURVES
 from cortexrnn.evaluation.work import AGE_WINDOW_S
@@ -43,6 +44,8 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
     width = max(1, round(_PSTH_BIN_S / trials.bin_s))
     n_lags = max(1, round(AGE_WINDOW_S / trials.bin_s))
     trial, position = np.nonzero(counts)
+    stimulus = stimulus_rung(scores.age_expected)
+    clock = {"long_name": "time from event" if trials.is_locked else "time in block"}
     unit = {"unit": [scores.case.name]}
     log_gain, error = panel["filter"], panel["filter_error"]
     observed_hz = [_boxcar_rate(counts[trials.condition == c], shown[trials.condition == c], width, trials.bin_s)
@@ -55,7 +58,7 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "isi_observed": (("unit", "isi"), [scores.age_spikes[1 : n_lags + 1]]),
             "isi_model": (
                 ("unit", "model", "isi"),
-                [[scores.age_expected[name][1 : n_lags + 1] for name in ("M1", "history")]],
+                [[scores.age_expected[name][1 : n_lags + 1] for name in (stimulus, "history")]],
             ),
             "history_gain_factor": (("unit", "lag"), [np.exp(log_gain)]),
             "history_low": (("unit", "lag"), [np.exp(log_gain - _BAND * error)]),
@@ -69,8 +72,8 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
         coords=unit
         | {
             "condition": conditions,
-            "time": time,
-            "model": ["M1", "history"],
+            "time": ("time", time, clock),
+            "model": [stimulus, "history"],
             # Spikes k bins apart lie k - 1 to k + 1 bins apart: the bar is centred on k.
             "isi": (np.arange(1, n_lags + 1) - 0.5) * trials.bin_s,
             "lag": panel["lag_s"],
@@ -78,20 +81,22 @@ def unit_panel(scores: UnitScores, conditions: np.ndarray, time_s: np.ndarray) -
             "quantile": _QUANTILES,
         },
     )
-    return drawn.merge(_free_curves(scores.free_runs, time_s[0]).expand_dims(unit)) if scores.free_runs else drawn
+    if not scores.free_runs:
+        return drawn
+    return drawn.merge(_free_curves(scores.free_runs, time_s[0], clock).expand_dims(unit))
 
 
-def _free_curves(runs: Mapping[str, FreeRun], first_s: float) -> xr.Dataset:
+def _free_curves(runs: Mapping[str, FreeRun], first_s: float, clock: Mapping[str, str]) -> xr.Dataset:
     """Lay the curves of every model that ran freely side by side; names as `report.free_run.select_runner` expects.
 
-    Their clock begins with the first bin, at `first_s` from the event.
+    Their time begins with the first bin, at `first_s` from the event; `clock` are its attributes.
     """
     parts = ("observed", "simulated", "low", "high")
     own = {"time": "free_time", "lag": "free_lag"}
     curves = []
     for run in runs.values():
         data = run.data[[f"{name}_{part}" for name in CURVES for part in parts]].drop_vars("condition")
-        data = data.assign_coords(time=data["time"] + first_s)
+        data = data.assign_coords(time=(data["time"] + first_s).assign_attrs(clock))
         curves.append(data.rename(own | {name: f"free_{name}" for name in data.data_vars}))
     return xr.concat(curves, dim=xr.Variable("runner", list(runs)))
 

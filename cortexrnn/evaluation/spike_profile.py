@@ -26,7 +26,7 @@ class Profile(NamedTuple):
 
     Attributes
     ----------
-    rate_hz, cv, cv2, refractory_mass : float
+    rate_hz, cv, cv2, lv, refractory_mass : float
         Mean rate, variability of the intervals and of successive intervals, share of spikes within 2 ms.
     psth_hz : ndarray, shape (n_conditions, n_boxes)
     isi : ndarray, shape (n_interval_bins,)
@@ -40,6 +40,7 @@ class Profile(NamedTuple):
     rate_hz: float
     cv: float
     cv2: float
+    lv: float
     refractory_mass: float
     psth_hz: np.ndarray
     isi: np.ndarray
@@ -80,6 +81,7 @@ class Profiler:
             rate_hz=float(counts[scored].mean() / bin_s),
             cv=stats.interval_cv(intervals),
             cv2=stats.interval_cv2(intervals),
+            lv=stats.interval_lv(intervals),
             refractory_mass=stats.refractory_mass(counts, trials),
             psth_hz=stats.psth(counts, trials, self.n_box) / bin_s,
             isi=stats.interval_shares(intervals, self._edges),

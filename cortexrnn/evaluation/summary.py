@@ -14,7 +14,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.evaluation.detectable import detectable_gain, detectable_words
 from cortexrnn.evaluation.discoveries import history_p
 from cortexrnn.evaluation.evidence import UnitEvidence
-from cortexrnn.evaluation.ladder import ALONE, CONTROL, TWINS
+from cortexrnn.evaluation.ladder import ALONE, CONTROL, TWINS, stimulus_rung
 from cortexrnn.evaluation.options import CompareOptions
 from cortexrnn.evaluation.plan import UnitPlan, UnitScores
 from cortexrnn.evaluation.scores import Gain, finite_or_none, gain_interval
@@ -29,6 +29,7 @@ from cortexrnn.evaluation.verdict import (
     more_trials,
 )
 from cortexrnn.evaluation.work import TIMESCALE_WINDOWS_S
+from cortexrnn.spikes.refractory import foreign_spikes
 
 REFRACTORY_WINDOW_S = 0.002
 ALARM_BITS_PER_SPIKE = 0.003
@@ -93,6 +94,7 @@ def unit_summary(plan: UnitPlan, scores: UnitScores, options: CompareOptions) ->
         "ceiling": scores.ceiling.to_dict() if scores.ceiling else None,
         "fold_orders": scores.fold_orders.to_dict() if scores.fold_orders else None,
         "isi_violations": int(scores.age_spikes[1 : 1 + _n_refractory(scores)].sum()),
+        "foreign": _foreign(trials),
         "warnings": [f"{total} held-out spikes: too few for a score."] if total < MIN_SPIKES else [],
     }
 
@@ -120,12 +122,13 @@ def silent_summary(name: str, trials: UnitTrials, why: str) -> dict[str, Any]:
         "more_trials": None,
         "more_trials_text": "",
         "timescale_s": None,
-        "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "psth": None},
+        "refractory_mass": {"window_s": REFRACTORY_WINDOW_S, "observed": None, "model": "M1", "expected": None},
         "goodness": {},
         "free_run": {},
         "ceiling": None,
         "fold_orders": None,
         "isi_violations": 0,
+        "foreign": _foreign(trials),
         "warnings": [sentence],
     }
 
@@ -222,12 +225,26 @@ def _n_refractory(scores: UnitScores) -> int:
 
 
 def _refractory_mass(scores: UnitScores) -> dict[str, Any]:
-    """Compare the share of spikes soon after the last one with what the PSTH expects, on held-out trials."""
+    """Compare the share of spikes soon after the last one with what the stimulus alone expects, held out."""
     n_lags = _n_refractory(scores)
     early = slice(1, 1 + n_lags)
-    observed, psth = scores.age_spikes, scores.age_expected["M1"]
+    model = stimulus_rung(scores.age_expected)
+    observed, expected = scores.age_spikes, scores.age_expected[model]
     return {
         "window_s": n_lags * scores.case.trials.bin_s,
         "observed": finite_or_none(observed[early].sum() / observed.sum()) if observed.sum() else None,
-        "psth": finite_or_none(psth[early].sum() / psth.sum()) if psth.sum() else None,
+        "model": model,
+        "expected": finite_or_none(expected[early].sum() / expected.sum()) if expected.sum() else None,
     }
+
+
+def _foreign(trials: UnitTrials) -> dict[str, float] | None:
+    """Estimate the share of spikes of other neurons; None without spikes, or in bins wider than a refractory period."""
+    n_near = int(REFRACTORY_WINDOW_S / trials.bin_s + 1e-9)
+    counts = np.where(trials.scored, trials.counts, 0)
+    if not counts.any() or n_near < 1:
+        return None
+    # Counted in whole bins, trials laid apart: pairs fewer than n_near bins apart are surely within the window.
+    apart = np.pad(counts, ((0, 0), (0, n_near))).ravel()
+    found = foreign_spikes(np.repeat(np.arange(apart.size), apart), trials.scored.sum(), refractory_s=n_near - 0.5)
+    return {"share": found.share, "low": found.low, "high": found.high}

@@ -32,7 +32,7 @@ from cortexrnn.spikes.surrogates import exchange_trials
 
 AGE_WINDOW_S = 0.1
 # Rungs that are held against the data on the rescaled clock: what the stimulus says, and what history adds.
-JUDGED = ("M1", "M5")
+JUDGED = ("M1", "S1", "M5")
 # Rungs that copy the trials on their own spikes.
 RUNS_FREELY = ("M5", *TWINS)
 TIMESCALE_WINDOWS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)

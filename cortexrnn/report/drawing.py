@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ from cortexrnn.report import figures, honesty, on_demand, population
 from cortexrnn.report.formats import show_interval, show_label, show_number
 from cortexrnn.report.free_run import plot_curves, select_runner
 from cortexrnn.report.goodness import plot_rescaled
-from cortexrnn.report.style import FIGURE_STYLE, FONT_MEASURED, FONT_SHOWN
+from cortexrnn.report.read_off import plot_read_off
+from cortexrnn.report.style import FIGURE_STYLE
+from cortexrnn.report.svg import tidy_svg
 from cortexrnn.report.waterfall import plot_waterfall
 from cortexrnn.runs.files import atomic_write
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 _WIDTH_PT = 400.0
 _NEAR_S = 0.005
 _FREE_ROW_PT = 128.0
-# Spikes drawn as lines on one page, about 25 bytes each; the rasters of a large population are pictures.
-_PAGE_VECTOR_SPIKES = 60_000
+# Spikes drawn as lines on one page, about 11 bytes each; the rasters of a large population are pictures, each of which
+# weighs as much as some 500 spikes.
+_PAGE_VECTOR_SPIKES, _PICTURE_SPIKES = 60_000, 500
 _CAPTIONS: dict[str, str] = {
     "population": (
         "History gain of every unit with its 95 % interval. The shaded region, \N{PLUS-MINUS SIGN}{rope:g} "
@@ -58,16 +60,21 @@ _CAPTIONS: dict[str, str] = {
         "Held-out score of every rung after training on ever more trials, pooled over units, with 95 % intervals. "
         "Where curves still rise, more trials would help."
     ),
+    "modes": (
+        "Time constants and frequencies of {rung}, fitted to all trials of {n_units} units; larger marks carry more of "
+        "the response to a spike. Open loop: the spikes to come are held; closed loop: a spike's own consequences are "
+        "heard; recording: one more spike in the real trials."
+    ),
     "likeness": "{sentence} Intervals of 95 %; marks as in the figure of all units.",
     "waterfall": "Unit {label}: what each rung adds, with 95 % intervals. History gain {gain} bits/spike.",
     "raster": "Unit {label}: spikes of every trial, the trial average, and the rate of M1{colours}.",
     "isi": (
-        "Unit {label}: interspike intervals, data against M1 (dashed) and the history rung (solid); right, "
-        "the first 5 ms enlarged."
+        "Unit {label}: interspike intervals, data against what the stimulus alone (dashed) and the history rung "
+        "(solid) expect; right, the first 5 ms enlarged."
     ),
     "goodness": (
-        "Unit {label}: rescaled intervals of held-out trials against what M1 (dashed) and M5 (solid) expect; outside "
-        "the shaded band a model is rejected at 5 %."
+        "Unit {label}: rescaled intervals of held-out trials against what M1 (dashed), S1 (dotted, if there) and "
+        "M5 (solid) expect; outside the shaded band a model is rejected at 5 %."
     ),
     "free": (
         "Unit {label} (black, grey) beside {model} running freely: mean and 95 % of its copies of held-out trials "
@@ -78,12 +85,9 @@ _CAPTIONS: dict[str, str] = {
         "1 is no effect."
     ),
 }
+# Settings of matplotlib that change how a figure looks.
+_LOOKS = "^(axes|errorbar|figure|font|hatch|image|legend|lines|markers|patch|path|scatter|svg|text|[xy]tick)[.]"
 _XML_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
-_TAG = re.compile(r"<[A-Za-z][^<>]*>")
-_NUMERIC = re.compile(r' (?:x|y|width|height|transform|points)="[^"]*"')
-_PATH = re.compile(r' d="([^"]*)"')
-_COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
-_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +100,7 @@ class Drawing:
         File name without its ending.
     kind : str
         Which figure it is: "waterfall", "raster", "isi", "history", "goodness", "free", "population", "refractory",
-        "ladder", "nulls", "bins", "budget", "likeness".
+        "ladder", "nulls", "bins", "budget", "likeness", "modes".
     caption : str
         One or two sentences, plain text.
     svg : str
@@ -170,7 +174,7 @@ def draw_population(summary: dict[str, Any]) -> list[Drawing]:
 
 
 def draw_extras(extras: Mapping[str, xr.Dataset]) -> list[Drawing]:
-    """Draw what was asked beside a comparison: bin sweep, data budget, data of known truth."""
+    """Draw what was asked beside a comparison: bin sweep, data budget, data of known truth, time scales."""
     drawings = []
     with _figure_style():
         if "bin_sweep" in extras:
@@ -186,15 +190,25 @@ def draw_extras(extras: Mapping[str, xr.Dataset]) -> list[Drawing]:
             figure = _new_figure(min(460.0, 80.0 + 24.0 * found.sizes["unit"]))
             on_demand.plot_likeness(_axes(figure, left=92.0), found)
             drawings.append(_finish(figure, "likeness", "likeness", sentence=found.attrs["sentence"]))
+        if "read_off" in extras:
+            found = extras["read_off"]
+            figure = _new_figure(230.0)
+            plot_read_off(_axes(figure, left=52.0, top=24.0), found)
+            words = {"rung": found.attrs["name"], "n_units": found.sizes["unit"]}
+            drawings.append(_finish(figure, "read_off", "modes", **words))
     return drawings
 
 
-def draw_units(summary: dict[str, Any], panels: xr.Dataset) -> Iterator[list[Drawing]]:
-    """Draw the figures of each unit, one unit at a time, in the order of ``summary["units"]``."""
-    max_vector_spikes = min(figures.MAX_VECTOR_SPIKES, _PAGE_VECTOR_SPIKES // max(len(summary["units"]), 1))
+def draw_units(
+    summary: dict[str, Any], panels: xr.Dataset, *, numbers: Iterable[int] | None = None
+) -> Iterator[list[Drawing]]:
+    """Draw the figures of each unit, one unit at a time, in the order of ``summary["units"]`` or only `numbers`."""
+    max_vector_spikes = max(_PICTURE_SPIKES, _PAGE_VECTOR_SPIKES // max(len(summary["units"]), 1))
+    max_vector_spikes = min(figures.MAX_VECTOR_SPIKES, max_vector_spikes)
     names = panels["unit"].values if "unit" in panels.coords else ()
     position_of = {str(name): position for position, name in enumerate(names)}
-    for number, unit in enumerate(summary["units"]):
+    for number in range(len(summary["units"])) if numbers is None else numbers:
+        unit = summary["units"][number]
         position = position_of.get(str(unit["unit"]))
         panel = None if position is None else figures.select_unit(panels, position)
         yield _draw_unit(f"unit_{number:03d}_{_slug(unit['unit'])}", unit, panel, max_vector_spikes)
@@ -262,16 +276,16 @@ def _free_figure(run: xr.Dataset) -> Figure:
     above, below = {"top": 12.0, "bottom": _FREE_ROW_PT + 36.0}, {"top": _FREE_ROW_PT + 12.0, "bottom": 36.0}
     left, right = {"left": 48.0, "right": 210.0}, {"left": 250.0, "right": 12.0}
     axes = plot_curves([_axes(figure, **row, **column) for row in (above, below) for column in (left, right)], run)
-    axes[-1].set_xlabel("time from event (s)")
+    axes[-1].set_xlabel(f"{run['time'].attrs.get('long_name', 'time from event')} (s)")
     return figure
 
 
 @contextmanager
 def _figure_style() -> Iterator[None]:
-    """Draw in the report's style and leave the caller's matplotlib settings as they were."""
-    from matplotlib import rc_context
+    """Draw in the report's style, whatever the caller's is, and leave the caller's settings as they were."""
+    from matplotlib import rc_context, rcParamsDefault
 
-    with rc_context(FIGURE_STYLE), warnings.catch_warnings():
+    with rc_context({**rcParamsDefault.find_all(_LOOKS), **FIGURE_STYLE}), warnings.catch_warnings():
         # Text stays text in the SVG: a letter that the measuring font lacks is shown by the reader's.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         yield
@@ -291,7 +305,9 @@ def _axes(
     """Add axes with margins in points: fixed margins line up between figures and cost no layout pass."""
     width, height = (72.0 * inches for inches in figure.get_size_inches())
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-    return figure.add_axes(box)
+    axes = figure.add_axes(box)
+    axes.patch.set_visible(False)
+    return axes
 
 
 def _finish(figure: Figure, name: str, kind: str, **words: Any) -> Drawing:
@@ -306,52 +322,7 @@ def _finish(figure: Figure, name: str, kind: str, **words: Any) -> Drawing:
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
-    return Drawing(name=name, kind=kind, caption=caption, svg=_tidy(buffer.getvalue(), name, caption))
-
-
-def _tidy(raw: str, name: str, caption: str) -> str:
-    """Strip what a page does not need, round coordinates, and keep only ids that something refers to."""
-    body = raw[raw.index("<svg") :]
-    box = re.search(r'viewBox="([^"]+)"', body).group(1)
-    width, height = box.split()[2:]
-    body = body[body.index(">") + 1 : body.rindex("</svg>")]
-    body = re.sub(
-        r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S
-    )
-    used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', body))
-    prefix = f"{name}-"
-
-    def tidy_tag(match: re.Match[str]) -> str:
-        """Rewrite one tag; text between tags, which may hold a unit's name, is never touched."""
-        tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", match[0])
-        tag = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}", tag)
-        tag = _NUMERIC.sub(lambda m: _LONG_NUMBER.sub(r"\1", m[0]), tag)
-        tag = _PATH.sub(lambda m: f' d="{_shorten_path(m[1])}"', tag)
-        tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
-        return tag.replace(f" font-family: '{FONT_MEASURED}';", "")
-
-    body = re.sub(r">\s*\n\s*", ">", _TAG.sub(tidy_tag, body))
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{width}pt" height="{height}pt" viewBox="{box}" role="img" '
-        f'aria-label="{html.escape(caption)}" '
-        f'style="stroke-linejoin:round;stroke-linecap:butt;font-family:{FONT_SHOWN}">{body}</svg>'
-    )
-
-
-def _shorten_path(path: str) -> str:
-    """Write horizontal and vertical lines of a path with one coordinate; steps and rasters are such lines."""
-    words, x, y = [], None, None
-    for command, numbers in _COMMAND.findall(_LONG_NUMBER.sub(r"\1", path)):
-        point = numbers.split()
-        if command == "L" and point[0] == x:
-            words.append(f"V{point[1]}")
-        elif command == "L" and point[1] == y:
-            words.append(f"H{point[0]}")
-        else:
-            words.append(command + " ".join(point))
-        x, y = point[-2:] if point else (None, None)
-    return "".join(words)
+    return Drawing(name=name, kind=kind, caption=caption, svg=tidy_svg(buffer.getvalue(), name, caption))
 
 
 def _slug(name: Any) -> str:

@@ -134,7 +134,7 @@ def plot_psth(ax: Axes, panel: xr.Dataset) -> Axes:
     ax.set_xlim(*_time_limits(panel["time"].values))
     ax.set_ylim(bottom=0.0)
     ax.locator_params(axis="y", nbins=4)
-    ax.set_xlabel("time from event (s)")
+    ax.set_xlabel(f"{panel['time'].attrs.get('long_name', 'time from event')} (s)")
     ax.set_ylabel("rate (Hz)")
     if len(colours) <= MAX_NAMED_CONDITIONS:
         _legend(ax, n_columns=min(len(colours) + is_single, 3))
@@ -142,7 +142,7 @@ def plot_psth(ax: Axes, panel: xr.Dataset) -> Axes:
 
 
 def plot_isi(ax: Axes, panel: xr.Dataset, *, window_s: float | None = None) -> Axes:
-    """Draw the histogram of interspike intervals with what M1 and the history rung expect.
+    """Draw the histogram of interspike intervals with what the stimulus alone and the history rung expect.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def plot_isi(ax: Axes, panel: xr.Dataset, *, window_s: float | None = None) -> A
         Where to draw.
     panel : xarray.Dataset
         One unit: `isi_observed` over ``isi`` and `isi_model` over (model, isi), in counts; the coordinate
-        ``isi`` holds left edges in seconds, ``model`` the names "M1" and "history".
+        ``isi`` holds left edges in seconds, ``model`` the names "M1" or "S1", and "history".
     window_s : float, optional
         Draw only intervals below this; by default all.
 
@@ -166,9 +166,9 @@ def plot_isi(ax: Axes, panel: xr.Dataset, *, window_s: float | None = None) -> A
         stop = min(stop, edges_ms.size - 1)
     shown_ms = edges_ms[: stop + 1]
     ax.stairs(panel["isi_observed"].values[:stop], shown_ms, fill=True, color=style.OBSERVED, label="data")
-    looks = {"M1": (style.PSTH_MODEL, (0, (4, 1.5))), "history": (style.HISTORY_MODEL, "solid")}
     for name in panel["model"].values:
-        colour, dashes = looks.get(str(name), (style.INK, ":"))
+        is_history = str(name) == "history"
+        colour, dashes = (style.HISTORY_MODEL, "solid") if is_history else (style.PSTH_MODEL, (0, (4, 1.5)))
         expected = panel["isi_model"].sel(model=name).values[:stop]
         if np.isfinite(expected).any():
             # Steps and not a line: the models too are expectations per bin.

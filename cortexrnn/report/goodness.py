@@ -53,7 +53,7 @@ def plot_goodness(ax: Axes, curve: xr.Dataset, *, colour: str = style.HISTORY_MO
 
 
 def plot_rescaled(ax: Axes, panel: xr.Dataset) -> Axes:
-    """Draw the rescaled intervals of one unit under the PSTH (dashed) and under the history GLM (solid).
+    """Draw the rescaled intervals of one unit under M1 (dashed), S1 (dotted) and the history GLM (solid).
 
     Parameters
     ----------
@@ -67,7 +67,11 @@ def plot_rescaled(ax: Axes, panel: xr.Dataset) -> Axes:
     matplotlib.axes.Axes
         The same axes.
     """
-    looks = {"M1": (style.PSTH_MODEL, (0, (4.0, 2.0))), "M5": (style.HISTORY_MODEL, "-")}
+    looks = {
+        "M1": (style.PSTH_MODEL, (0, (4.0, 2.0))),
+        "S1": (style.PSTH_MODEL, (0, (1.0, 1.2))),
+        "M5": (style.HISTORY_MODEL, "-"),
+    }
     limit, diagonal = float(panel["rescaled_limit"]), np.array([0.0, 1.0])
     ax.fill_between(diagonal, diagonal - limit, diagonal + limit, color=style.EQUIVALENCE, linewidth=0.0, zorder=0)
     ax.plot(diagonal, diagonal, color=style.MUTED, linewidth=0.8, zorder=1)

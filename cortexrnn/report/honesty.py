@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cortexrnn.report import style
-from cortexrnn.report.formats import interval_ends, is_missing, show_interval, show_number
+from cortexrnn.report.formats import interval_ends, is_missing, show_interval, show_number, show_percent
 from cortexrnn.report.population import MAX_NAMED_UNITS, order_units, plot_population
 from cortexrnn.report.style import CUT_RUNGS, RUNG_ORDER, write_instead
 
@@ -44,7 +44,30 @@ def parts_sentence(unit: Mapping[str, Any]) -> str:
     names = {"M2": "drift", "M3": "trial gain" if "M2" in steps else "drift and trial gain"}
     parts = [_part(names[rung], steps[rung]) for rung in names if not is_missing((steps.get(rung) or {}).get("value"))]
     parts.append(_part("spike history", gain))
-    return f"Beyond the PSTH, in bits/spike: {', '.join(parts)}."
+    beyond = "PSTH" if is_missing((steps.get("S1") or {}).get("value")) else "stimulus"
+    return f"Beyond the {beyond}, in bits/spike: {', '.join(parts)}."
+
+
+def foreign_words(unit: Mapping[str, Any]) -> str:
+    """Say what share of a unit's spikes would be other neurons', were its refractory period never violated.
+
+    Parameters
+    ----------
+    unit : mapping
+        One entry of ``summary["units"]``; `foreign` holds the fractions `share`, `low` and `high`.
+
+    Returns
+    -------
+    str
+        The share with its 95 % interval; empty where it is not known.
+    """
+    found = unit.get("foreign") or {}
+    if is_missing(found.get("share")):
+        return ""
+    if found["share"] >= 1.0:
+        return "no share explains so many violations: bursts"
+    low, high = (show_percent(found[name]).removesuffix(" %") for name in ("low", "high"))
+    return f"{show_percent(found['share'])} [{low}, {high}]"
 
 
 def plot_discoveries(ax: Axes, units: list[dict[str, Any]], *, rope: float = 0.01) -> Axes:

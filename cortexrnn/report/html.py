@@ -13,16 +13,19 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from cortexrnn.report import formats, text
-from cortexrnn.report.drawing import Drawing, draw_extras, draw_population, draw_units, save_drawing
-from cortexrnn.report.honesty import parts_sentence
+from cortexrnn.report.drawing import Drawing, draw_extras, draw_population, save_drawing
+from cortexrnn.report.drawing_pool import draw_many_units
+from cortexrnn.report.honesty import foreign_words, parts_sentence
+from cortexrnn.report.on_demand import read_off_rows
 from cortexrnn.report.population import gain_order
 from cortexrnn.report.style import RUNG_ORDER, RUNG_WORDS, VERDICTS, verdict_style
+from cortexrnn.report.svg import lone_image
 from cortexrnn.runs.files import atomic_write
 
 # Up to this many units every section starts open; above, the first one does, and units are sorted and can be filtered.
 MAX_OPEN_UNITS = 12
-# What may stand in a data address as it is: the page gets a third smaller than with everything escaped.
-_READABLE = " <>=:/;,()?+*!~'@$[]{}|^`\\&"
+# What may stand in a data address within single quotes as it is: the page gets a third smaller.
+_READABLE = " <>=:/;,()?+*!~\"@$[]{}|^`\\&"
 
 
 def write_report(
@@ -49,7 +52,7 @@ def write_report(
         `history_low`, `history_high`, `spike_unit`, `spike_trial`, `spike_time_s`, and optionally
         `trial_condition` over ``trial``. Units that it lacks get no figures of their spikes.
     extras : mapping of str to xarray.Dataset, optional
-        What was asked beside it: `bin_sweep`, `data_budget`, `likeness`.
+        What was asked beside it: `bin_sweep`, `data_budget`, `likeness`, `read_off`.
     figures_folder : path, optional
         If given, every figure is also written there as an SVG file, without drawing it twice.
     shows_progress : bool
@@ -67,13 +70,14 @@ def write_report(
     """
     population = draw_population(summary)
     asked = draw_extras(extras or {})
-    drawn = draw_units(summary, panels)
+    drawn = draw_many_units(summary, panels)
     groups = list(tqdm(drawn, "drawing", len(summary["units"]), leave=False, disable=not shows_progress))
     if figures_folder is not None:
         for drawing in [*population, *asked, *(each for group in groups for each in group)]:
             save_drawing(figures_folder, drawing)
     target = Path(path)
-    atomic_write(target, _render(summary, population, asked, groups).encode("utf-8"))
+    rows = read_off_rows(extras["read_off"]) if extras and "read_off" in extras else []
+    atomic_write(target, _render(summary, population, asked, groups, rows).encode("utf-8"))
     return target
 
 
@@ -95,7 +99,11 @@ def fill_template(name: str, **content: Any) -> str:
 
 
 def _render(
-    summary: Mapping[str, Any], population: list[Drawing], asked: list[Drawing], groups: list[list[Drawing]]
+    summary: Mapping[str, Any],
+    population: list[Drawing],
+    asked: list[Drawing],
+    groups: list[list[Drawing]],
+    read_off: list[dict[str, Any]],
 ) -> str:
     """Fill the page's template; every value that is not one of our own figures is escaped."""
     units = summary["units"]
@@ -113,6 +121,7 @@ def _render(
         sections=sections,
         population_figures=population,
         asked_figures=asked,
+        read_off=read_off,
         largest=text.unit_to_quote(units),
         alarms=text.alarm_sentences(summary),
         rungs=[name for name in RUNG_ORDER if any(name in (unit.get("rungs") or {}) for unit in units)],
@@ -149,6 +158,7 @@ def _environment() -> Environment:
         # A percentage must not part from its sign at a line's end.
         tie=lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
         refractory=text.refractory_sentence,
+        foreign=foreign_words,
         parts=parts_sentence,
         slug=lambda verdict: verdict_style(verdict).slug,
     )
@@ -173,8 +183,8 @@ def _trust_own_svg(drawing: Drawing) -> Markup:
 
 def _as_image(drawing: Drawing) -> Markup:
     """Give a figure as the address of an image, which a browser does not look into before it is shown."""
-    text = urllib.parse.quote(drawing.svg, safe=_READABLE)
-    return Markup("data:image/svg+xml," + text.replace("&", "&amp;"))
+    svg = lone_image(drawing.svg, drawing.name)
+    return Markup("data:image/svg+xml," + urllib.parse.quote(svg, safe=_READABLE).replace("&", "&amp;"))
 
 
 def _count_verdicts(summary: Mapping[str, Any]) -> dict[str, int]:

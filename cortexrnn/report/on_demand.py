@@ -1,8 +1,9 @@
-"""Figures of what is asked beside a comparison: the width of the bins, the number of trials, data of known truth."""
+"""What is asked beside a comparison: the width of bins, the number of trials, data of known truth, time scales."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -145,6 +146,46 @@ def plot_likeness(ax: Axes, found: xr.Dataset) -> Axes:
     ax.set_ylim(first - 1.5, -1.0)
     ax.set_xlabel("history gain (bits/spike)")
     return ax
+
+
+def read_off_rows(found: xr.Dataset) -> list[dict[str, Any]]:
+    """Lay out what was read off each unit as rows of a table.
+
+    Parameters
+    ----------
+    found : xarray.Dataset
+        From `cortexrnn.evaluation.read_offs.read_off_units`.
+
+    Returns
+    -------
+    list of dict
+        `unit`, `sentence`, `loops` (by label the mode that is a rotation, or else the strongest: `tau_s`,
+        `frequency_hz`), `rests_hz` (of the closed loop) and `n_fixed_points` (None for a GLM), in the order of
+        the units.
+
+    Raises
+    ------
+    DataError
+        If a variable is missing.
+    """
+    check_variables(found, "sentence", "details")
+    rows = []
+    for unit, sentence, details in zip(
+        found["unit"].values, found["sentence"].values, found["details"].values, strict=True
+    ):
+        told = json.loads(str(details))
+        loops = {loop["label"]: loop["rotation"] or next(iter(loop["modes"]), {}) for loop in told["loops"]}
+        points = told["fixed_points"]
+        rows.append(
+            {
+                "unit": str(unit),
+                "sentence": str(sentence),
+                "loops": loops,
+                "rests_hz": told.get("closed_hz", []),
+                "n_fixed_points": None if points is None else len(points["points"]),
+            }
+        )
+    return rows
 
 
 def _dashes(name: str) -> str | tuple:

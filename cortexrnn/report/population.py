@@ -98,7 +98,8 @@ def plot_ladder(ax: Axes, units: list[dict[str, Any]]) -> Axes:
             range(len(names)),
             [_level(unit, name) for name in names],
             color=look.colour,
-            marker=look.marker,
+            # Among hundreds of lines marks are a smear, and most of the figure's elements.
+            marker=look.marker if len(units) <= MAX_NAMED_UNITS else "",
             markersize=3.0,
             markerfacecolor=look.colour if look.is_filled else "white",
             markeredgewidth=0.8,
@@ -135,7 +136,7 @@ def plot_refractory(ax: Axes, units: list[dict[str, Any]]) -> Axes:
     ax : matplotlib.axes.Axes
         Where to draw.
     units : list of dict
-        ``summary["units"]``: `refractory_mass` (`observed` and `psth` as fractions, `window_s`) is used.
+        ``summary["units"]``: `refractory_mass` (`observed` and `expected` as fractions, `window_s`, `model`) is used.
 
     Returns
     -------
@@ -145,12 +146,15 @@ def plot_refractory(ax: Axes, units: list[dict[str, Any]]) -> Axes:
     ordered = order_units(units)
     size = 2.5 if len(ordered) > MAX_NAMED_UNITS else 5.0
     window_ms = None
+    # One comparison has one ladder, so one model holds what is locked to the stimulus.
+    models = {(unit.get("refractory_mass") or {}).get("model") for unit in ordered}
+    model = "S1" if "S1" in models else "Poisson-PSTH"
     for row, unit in enumerate(ordered):
         mass = unit.get("refractory_mass") or {}
-        if is_missing(mass.get("observed")) or is_missing(mass.get("psth")):
+        if is_missing(mass.get("observed")) or is_missing(mass.get("expected")):
             continue
         window_ms = 1e3 * mass["window_s"]
-        expected, observed = 100.0 * mass["psth"], 100.0 * mass["observed"]
+        expected, observed = 100.0 * mass["expected"], 100.0 * mass["observed"]
         ax.plot([expected, observed], [row, row], color=style.NOT_HISTORY, linewidth=1.0, zorder=1)
         ax.plot(
             expected,
@@ -161,7 +165,7 @@ def plot_refractory(ax: Axes, units: list[dict[str, Any]]) -> Axes:
             markerfacecolor="white",
             zorder=4,
             clip_on=False,
-            label="Poisson-PSTH expects",
+            label=f"{model} expects",
         )
         ax.plot(
             observed, row, "o", color=style.INK, markersize=size, zorder=5, clip_on=False, label="unit fires"

@@ -22,7 +22,7 @@ _LOOPS = {
     "recording": (style.INK, "^", False, "solid"),
 }
 # Area in points of a mode that carries everything, and of one that carries next to nothing.
-_LARGEST, _SMALLEST = 110.0, 10.0
+_LARGEST, _SMALLEST = 80.0, 8.0
 
 
 def plot_read_off(ax: Axes, found: xr.Dataset) -> Axes:
@@ -54,16 +54,18 @@ def plot_read_off(ax: Axes, found: xr.Dataset) -> Axes:
                 found["frequency_hz"].values[some], tau_ms[some],
                 s=_SMALLEST + (_LARGEST - _SMALLEST) * np.clip(found["share"].values[some], 0.0, 1.0),
                 marker=marker, edgecolors=colour, facecolors=colour if is_filled else "none", linewidths=1.2,
-                alpha=0.85, label=label, zorder=2 + (not is_filled),
+                alpha=0.7, label=label, zorder=2 + (not is_filled),
             )  # fmt: skip
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     # Decays without a turn lie at 0 Hz and modes of single bins at the highest frequency: all must be seen.
     ax.set_xscale("symlog", linthresh=1.0)
     largest = found["frequency_hz"].values.max(initial=10.0)
     ax.set_xlim(-0.3, 2.0 * largest)
     ticks = np.array([0.0, 1.0, 10.0, 100.0, 1000.0])
     ax.set_xticks(ticks[ticks <= 2.0 * largest])
+    ax.set_xticks([], minor=True)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("frequency (Hz)")
     ax.set_ylabel("time constant (ms)")

@@ -61,13 +61,14 @@ VERDICTS: dict[str, VerdictStyle] = {
 CUT_RUNGS = ("M6cut", "M6 vanilla cut", "M6 LSTM cut", "M6 Dale cut", "M6 ODE cut")
 NETWORK_RUNGS = ("M6", "M6 vanilla", "M6 LSTM", "M6 Dale", "M6 ODE")
 RUNG_ORDER = (
-    "M0", "M1", "M2", "M3", "M4", "MK", "HMM", "M5", "M5 coupled",
+    "M0", "M1", "S1", "M2", "M3", "M4", "MK", "HMM", "M5", "M5 coupled",
     *(name for pair in zip(CUT_RUNGS, NETWORK_RUNGS, strict=True) for name in pair), "M7", "history",
 )  # fmt: skip
 
 RUNG_WORDS: dict[str, str] = {
     "M0": "constant rate",
     "M1": "stimulus-locked rate",
+    "S1": "filters on the stimulus",
     "M2": "slow drift over trials",
     "M3": "gain of each trial",
     "M4": "time since last spike",

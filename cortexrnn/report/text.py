@@ -35,6 +35,7 @@ CAUTION = (
 _RUNG_METHODS: dict[str, str] = {
     "M0": "M0, a constant rate",
     "M1": "M1, a PSTH per condition, smoothed with a Gaussian kernel whose width was chosen in training",
+    "S1": "S1, M1 times filters on the covariates (raised cosines over their lags, ridge chosen in training)",
     "M2": "M2, M1 times a slow drift over trials (natural spline)",
     "M3": "M3, M2 times a causal Gamma-Poisson gain of each trial",
     "M4": "M4, M3 times a function of the time since the last spike (renewal, up to 10 ms)",
@@ -53,13 +54,13 @@ _RUNG_METHODS: dict[str, str] = {
 
 
 def refractory_sentence(unit: Mapping[str, Any]) -> str:
-    """Say how often a unit fires right after a spike, and how often its PSTH alone would.
+    """Say how often a unit fires right after a spike, and how often it would by what is locked to the stimulus.
 
     Parameters
     ----------
     unit : mapping
         One entry of ``summary["units"]``; `refractory_mass` holds `window_s` (seconds) and the fractions
-        `psth` and `observed`.
+        `expected` and `observed`, and the name of the `model` that expects.
 
     Returns
     -------
@@ -67,10 +68,11 @@ def refractory_sentence(unit: Mapping[str, Any]) -> str:
         One sentence, or an empty string where the fractions are not known.
     """
     mass = unit.get("refractory_mass") or {}
-    if is_missing(mass.get("observed")) or is_missing(mass.get("psth")):
+    if is_missing(mass.get("observed")) or is_missing(mass.get("expected")):
         return ""
+    expecting = "The stimulus alone (S1)" if mass.get("model") == "S1" else "Poisson-PSTH"
     return (
-        f"Poisson-PSTH expects {show_percent(mass['psth'])} of its spikes within "
+        f"{expecting} expects {show_percent(mass['expected'])} of its spikes within "
         f"{show_time(mass['window_s'])} of the previous spike; your unit {show_label(unit['unit'])} fires "
         f"{show_percent(mass['observed'])}."
     )
@@ -277,7 +279,8 @@ def _unit_row(unit: Mapping[str, Any], rungs: list[str]) -> dict[str, Any]:
             "isi_violations",
         )
     }
-    row |= {f"refractory_{key}": _number(mass.get(key)) for key in ("window_s", "observed", "psth")}
+    row |= {f"foreign_{key}": _number((unit.get("foreign") or {}).get(key)) for key in ("share", "low", "high")}
+    row |= {f"refractory_{key}": _number(mass.get(key)) for key in ("window_s", "observed", "expected")}
     for name in rungs:
         rung = (unit.get("rungs") or {}).get(name) or {}
         low, high = interval_ends(rung.get("ci"))
@@ -332,6 +335,8 @@ def _rung_words(settings: Mapping[str, Any]) -> str:
     """Describe the ladder for the methods, only the rungs that were fitted."""
     rungs = settings.get("rungs") or []
     known = [_RUNG_METHODS[name] for name in _RUNG_METHODS if name in rungs]
+    if "S1" in rungs:
+        known = [words.replace("M2, M1 times", "M2, S1 times") for words in known]
     words = f"A ladder of models was fitted to each unit: {'; '.join(known)}." if known else ""
     if settings.get("history_s") is not None:
         words += f" Spike history reached back {show_time(settings['history_s'])}."
@@ -405,12 +410,14 @@ def _control_words(summary: Mapping[str, Any]) -> str:
     settings, controls = summary.get("settings") or {}, summary.get("controls") or {}
     words = ""
     if settings.get("surrogates"):
-        words += (
-            f"The surrogate test refitted the whole GLM pipeline on {settings['surrogates']} trial-exchange "
-            "surrogates, in which the trials of a condition are permuted in every bin: this keeps the PSTH "
+        simulated = "simulated from the fitted M3, which keep covariates, drift and gain and hold no history. "
+        exchanged = (
+            "made by trial exchange: the trials of a condition are permuted in every bin, which keeps the PSTH "
             "exactly and destroys history (where the trial gain was not negligible, surrogates were "
             "simulated from the fitted M3). "
         )
+        words += f"The surrogate test refitted the whole GLM pipeline on {settings['surrogates']} surrogates "
+        words += simulated if "S1" in (settings.get("rungs") or []) else exchanged
     exchange = controls.get("trial_exchange_bits_per_spike")
     if not is_missing(exchange):
         interval = show_interval(controls.get("trial_exchange_ci"), 4, signed=True, missing="")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cortexrnn.spikes.binning import merge_intervals
 from cortexrnn.spikes.recording import SYNTHETIC, Recording
+from cortexrnn.spikes.refractory import ForeignSpikes, foreign_spikes
 
 OK, NOTE, WARNING = "ok", "note", "warning"
 REFRACTORY_S = 0.002
@@ -45,8 +46,10 @@ class DoctorReport:
     summary : dict
         source, sha256, reader, clock, n_units, n_spikes, n_trials, duration_s, observed_s.
     units : pandas.DataFrame
-        One row a unit: n_spikes, rate_hz, cv, isi_min_s, refractory_fraction (of intervals below 2 ms),
-        n_duplicates (spikes within 5 us of the one before; left out of the three before),
+        One row a unit: n_spikes, rate_hz, cv, lv (local variation of successive intervals), isi_min_s,
+        refractory_fraction (of intervals below 2 ms), n_duplicates (spikes within 5 us of the one before; left out of
+        the four before), foreign_share with foreign_low and foreign_high (spikes of other neurons, see
+        `cortexrnn.spikes.refractory.foreign_spikes`),
         fano (variance over mean of counts in trials with a stop, else in windows of 60 s; NaN without
         five of them), trend_z (z score of the correlation of rates with the number of the trial or
         window), dead_time_min_s (smallest dead time that can be told from none with 80 % power).
@@ -66,7 +69,9 @@ class DoctorReport:
             f"{s['duration_s']:.3f} s on the {s['clock']} clock",
             "",
             # A column that is unknown in every unit says nothing.
-            self.units.dropna(axis="columns", how="all").to_string(
+            self.units.drop(columns=["foreign_low", "foreign_high"], errors="ignore")
+            .dropna(axis="columns", how="all")
+            .to_string(
                 max_rows=40, float_format=lambda value: f"{value:.4g}", na_rep="-"
             ),
             "",
@@ -99,7 +104,9 @@ def doctor(recording: Recording) -> DoctorReport:
     Notes
     -----
     The smallest detectable dead time of a unit with n spikes at rate r solves
-    ``n = 3.92 / -ln(1 - r * tau)``: ``tau = (1 - exp(-3.92 / n)) / r``.
+    ``n = 3.92 / -ln(1 - r * tau)``: ``tau = (1 - exp(-3.92 / n)) / r``. The local variation is
+    ``3 <((b - a) / (a + b))^2>`` over successive intervals a, b (Shinomoto, Shima and Tanji 2003,
+    doi:10.1162/089976603322518759): 0 for a clock, 1 for a Poisson process whatever its slow rate does.
     """
     rows = [_examine(recording, position) for position in range(recording.n_units)]
     columns = list(rows[0]) if rows else []
@@ -138,6 +145,7 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
     observed_s = float((intervals[:, 1] - intervals[:, 0]).sum()) / recording.tick_hz
     every_isi_s = _intervals_s(ticks, intervals, recording.tick_hz)
     isi_s = every_isi_s[every_isi_s >= SAME_SPIKE_S]
+    foreign = _foreign(ticks, intervals, recording.tick_hz)
     rate_hz = ticks.size / observed_s if observed_s > 0 else np.nan
     edges = _drift_windows(recording, intervals)
     counts = np.searchsorted(ticks, edges[:, 1]) - np.searchsorted(ticks, edges[:, 0])
@@ -147,9 +155,13 @@ def _examine(recording: Recording, position: int) -> dict[str, Any]:
         "n_spikes": int(ticks.size),
         "rate_hz": rate_hz,
         "cv": float(isi_s.std() / isi_s.mean()) if isi_s.size > 1 and isi_s.mean() > 0 else np.nan,
+        "lv": _local_variation(ticks, intervals, recording.tick_hz),
         "isi_min_s": float(isi_s.min()) if isi_s.size else np.nan,
         "refractory_fraction": float((isi_s < REFRACTORY_S).mean()) if isi_s.size else np.nan,
         "n_duplicates": int((every_isi_s < SAME_SPIKE_S).sum()),
+        "foreign_share": foreign.share,
+        "foreign_low": foreign.low,
+        "foreign_high": foreign.high,
         "fano": _fano(counts, counts.sum() * share) if is_drift_known else np.nan,
         "trend_z": _trend_z(counts / share) if is_drift_known else np.nan,
         "dead_time_min_s": float(-np.expm1(-_POWER_SPIKES / ticks.size) / rate_hz) if ticks.size else np.nan,
@@ -161,6 +173,28 @@ def _intervals_s(ticks: np.ndarray, intervals: np.ndarray, tick_hz: float) -> np
     """Return the intervals between spikes in seconds, leaving out those across a gap."""
     piece = np.searchsorted(intervals[:, 0], ticks, side="right")
     return np.diff(ticks)[np.diff(piece) == 0] / tick_hz
+
+
+def _local_variation(ticks: np.ndarray, intervals: np.ndarray, tick_hz: float) -> float:
+    """Return the local variation; intervals on both sides of a gap are no successive ones."""
+    squares = []
+    for some in np.split(ticks, np.searchsorted(ticks, intervals[1:, 0])):
+        isi_s = np.diff(some) / tick_hz
+        isi_s = isi_s[isi_s >= SAME_SPIKE_S]
+        squares.append((np.diff(isi_s) / (isi_s[1:] + isi_s[:-1])) ** 2)
+    every = np.concatenate(squares) if squares else np.empty(0)
+    return float(3.0 * every.mean()) if every.size else np.nan
+
+
+def _foreign(ticks: np.ndarray, intervals: np.ndarray, tick_hz: float) -> ForeignSpikes:
+    """Estimate the share of foreign spikes; spikes on both sides of a gap do not violate."""
+    observed_s = float((intervals[:, 1] - intervals[:, 0]).sum()) / tick_hz
+    if observed_s <= 0.0:
+        return ForeignSpikes(np.nan, np.nan, np.nan, 0)
+    # Gaps are stretched until no pair across one is close.
+    piece = np.searchsorted(intervals[:, 0], ticks, side="right")
+    times_s = ticks / tick_hz + piece
+    return foreign_spikes(times_s, observed_s, refractory_s=REFRACTORY_S, censored_s=SAME_SPIKE_S)
 
 
 def _drift_windows(recording: Recording, intervals: np.ndarray) -> np.ndarray:
@@ -252,9 +286,7 @@ def _trials(recording: Recording) -> list[Finding]:
         found.append(Finding(severity=WARNING, text=text))
     n_outside = int(((starts < first) | (starts > last)).sum())
     if n_outside:
-        text = (
-            f"{n_outside} of {starts.size} trials start outside the recording ({first:.4g} to {last:.4g} s)."
-        )
+        text = f"{n_outside} of {starts.size} trials start outside the recording ({first:.4g} to {last:.4g} s)."
         found.append(Finding(severity=WARNING, text=text))
     if "stop_s" in trials and trials["stop_s"].notna().all():
         n_overlaps = int((np.diff(trials.sort_values("start_s")["start_s"]) < 0).sum())
@@ -309,19 +341,20 @@ def _spikes(units: pd.DataFrame) -> list[Finding]:
         found.append(Finding(severity=WARNING, text=f"{len(silent)} units have no spikes: {_names(silent)}."))
     few = units.index[(units["n_spikes"] > 0) & (units["n_spikes"] < 30)]
     if len(few):
-        found.append(
-            Finding(severity=NOTE, text=f"{len(few)} units have fewer than 30 spikes: {_names(few)}.")
-        )
+        found.append(Finding(severity=NOTE, text=f"{len(few)} units have fewer than 30 spikes: {_names(few)}."))
     twice = units.index[units["n_duplicates"] > 0]
     if len(twice):
         text = f"{int(units['n_duplicates'].sum())} spikes come within 5 us of the one before (units {_names(twice)})."
         found.append(Finding(severity=WARNING, text=text))
     dirty = units.index[(units["refractory_fraction"] > 0.01) & (units["n_spikes"] >= 30)]
     if len(dirty):
-        worst = units["refractory_fraction"].max()
+        unit = units.loc[units.loc[dirty, "refractory_fraction"].idxmax()]
+        low, share, high = (100.0 * unit[f"foreign_{name}"] for name in ("low", "share", "high"))
+        foreign = f"{share:.0f} % [{low:.0f}, {high:.0f}] would be" if share < 100.0 else "not even all could be"
         text = (
-            f"{len(dirty)} units have over 1 % of their intervals below 2 ms (up to {100 * worst:.1f} %; units "
-            f"{_names(dirty)}): bursts, or spikes of other neurons."
+            f"{len(dirty)} units have over 1 % of their intervals below 2 ms (up to "
+            f"{100 * unit['refractory_fraction']:.1f} %; units {_names(dirty)}): bursts, or spikes of other neurons "
+            f"(of the worst unit's spikes {foreign})."
         )
         found.append(Finding(severity=WARNING, text=text))
     return found

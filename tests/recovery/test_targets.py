@@ -368,7 +368,7 @@ def test_verdict_on_a_dead_time_is_that_history_matters_on_its_time_scale():
     assert unit["timescale_s"] <= 0.01
     assert unit["refractory_mass"]["observed"] == 0.0
     # Poisson spikes of some 22.5 Hz come within 2 ms of the last one with a chance of 4.4 %.
-    assert unit["refractory_mass"]["psth"] == pytest.approx(0.045, abs=0.01)
+    assert unit["refractory_mass"]["expected"] == pytest.approx(0.045, abs=0.01)
     assert not controls["alarm"]
 
 

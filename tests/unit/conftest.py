@@ -100,7 +100,7 @@ def _make_unit(number, counts):
             "more_trials": None,
             "more_trials_text": "",
             "timescale_s": None,
-            "refractory_mass": {"window_s": 0.002, "observed": math.nan, "psth": math.nan},
+            "refractory_mass": {"window_s": 0.002, "observed": math.nan, "model": "M1", "expected": math.nan},
             "isi_violations": 0,
             "warnings": ["The unit has no spikes in the window."],
             "truth": {"label": label, "text": "A unit without spikes.", "has_history": False, "agrees": None},
@@ -144,7 +144,8 @@ def _make_unit(number, counts):
         "refractory_mass": {
             "window_s": 0.002,
             "observed": float((gaps_ms <= 2).mean()),
-            "psth": float(0.0025 * counts.sum() / N_TRIALS),
+            "model": "M1",
+            "expected": float(0.0025 * counts.sum() / N_TRIALS),
         },
         "isi_violations": int((gaps_ms <= 1).sum()),
         "warnings": [],

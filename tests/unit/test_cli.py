@@ -129,6 +129,8 @@ def test_version_is_that_of_the_installation(invoke):
         (["compare", "spikes.csv", *QUICK, "--condition", "nope"], 2, "no column 'nope' to take the condition from"),
         (["compare", "spikes.csv", *SMALL, "--units", "1,77"], 2, "no unit '77'. The units are 0, 1, 2"),
         (["compare", "spikes.csv", "--window", "0", "1"], 2, "window_s was given, but the recording has no trials"),
+        (["compare", "spikes.csv", "--block", "0"], 2, "block_s"),
+        (["compare", "--block", "2"], 2, "block_s was given, but the recording has trials"),
         # Data.
         (["compare", "spikes.csv", *QUICK, "--window", "300", "301"], 3, "no trial has an observed bin"),
         (["compare", "spikes.csv", *QUICK, "--time-unit", "ms"], 3, "is in s by its header, and time_unit='ms'"),

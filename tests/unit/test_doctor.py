@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from elephant import statistics
 
-from cortexrnn import Recording, doctor
+from cortexrnn import Recording, doctor, foreign_spikes
 
 SEED = 4
 
@@ -103,6 +104,42 @@ def test_refractory_violations_are_named():
     times = np.sort(np.concatenate([poisson(10.0, 300.0), 0.001 + poisson(10.0, 300.0)[::10]]))
     texts = warnings_of(doctor(Recording.from_arrays({"u7": times})))
     assert any("over 1 % of their intervals below 2 ms" in text and "u7" in text for text in texts)
+
+
+def test_the_share_of_foreign_spikes_is_that_of_the_estimator():
+    """Oracle: `foreign_spikes` of a unit with a tenth of its spikes from another one."""
+    times = np.sort(np.concatenate([poisson(20.0, 600.0), poisson(2.0, 600.0, seed=9)]))
+    report = doctor(Recording.from_arrays([times], observed_s=np.array([[0.0, 600.0]]), tick_hz=1e9))
+    expected = foreign_spikes(times, 600.0, refractory_s=0.002, censored_s=5e-6)
+    row = report.units.iloc[0]
+    # Ticks of a nanosecond move no pair over the limits.
+    assert row[["foreign_share", "foreign_low", "foreign_high"]].tolist() == pytest.approx(expected[:3], rel=1e-9)
+    assert 0.05 < row["foreign_share"] < 0.15
+
+
+def test_spikes_on_both_sides_of_a_gap_are_no_violation():
+    observed = np.array([[0.0, 1.0], [1.001, 2.0]])
+    report = doctor(Recording.from_arrays([np.array([0.5, 0.9999, 1.0011, 1.5])], observed_s=observed))
+    assert report.units["foreign_share"].iloc[0] == 0.0
+
+
+def test_more_violations_than_foreign_spikes_could_make_are_called_so():
+    doublets = np.sort(np.concatenate([poisson(10.0, 300.0), 0.0015 + poisson(10.0, 300.0)]))
+    texts = warnings_of(doctor(Recording.from_arrays([doublets])))
+    assert any("not even all could be" in text for text in texts)
+
+
+def test_the_local_variation_is_elephants():
+    times = poisson(20.0, 60.0)
+    report = doctor(Recording.from_arrays([times], tick_hz=1e9))
+    # Ticks of a nanosecond move an interval of 3 ms or more by less than a millionth.
+    assert report.units["lv"].iloc[0] == pytest.approx(statistics.lv(np.diff(times)), rel=1e-5)
+
+
+def test_the_local_variation_pairs_no_intervals_across_a_gap():
+    observed = np.array([[0.0, 1.0], [10.0, 11.0]])
+    report = doctor(Recording.from_arrays([np.array([0.1, 0.2, 0.3, 10.1, 10.5, 10.9])], observed_s=observed))
+    assert report.units["lv"].iloc[0] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_rate_that_doubles_is_called_drift():

@@ -219,7 +219,7 @@ def test_population_of_silent_units_only_can_be_drawn(report_summary):
 
 def test_refractory_draws_expected_and_fired_as_percentages(ax):
     unit = {"unit": 1, "history_gain": {"value": 0.1}}
-    unit["refractory_mass"] = {"window_s": 0.002, "observed": 0.01, "psth": 0.098}
+    unit["refractory_mass"] = {"window_s": 0.002, "observed": 0.01, "model": "M1", "expected": 0.098}
     plot_refractory(ax, [unit])
     places = {line.get_label(): float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1}
     assert places == pytest.approx({"Poisson-PSTH expects": 9.8, "unit fires": 1.0}, rel=1e-12)
@@ -270,25 +270,28 @@ def test_shortened_paths_visit_the_same_points(report_example, tmp_path):
     summary, panels = report_example
     small = {**summary, "units": summary["units"][:1]}
     (path,) = [path for path in draw_figures(tmp_path, small, panels) if path.stem.endswith("_isi")]
-    outline = max(re.findall(r' d="(M[^"]*)" clip-path[^>]*fill: #c3c9d1', path.read_text()), key=len)
+    outline = max(re.findall(r' d="(M[^"]*)" clip-path[^>]*fill:#c3c9d1', path.read_text()), key=len)
     points, x, y = [], 0.0, 0.0
-    for command, numbers in re.findall(r"([MLHVz])([^MLHVz]*)", outline):
-        values = [float(number) for number in numbers.split()]
-        if command in "ML":
+    for command, numbers in re.findall(r"([MlhvzZ])([^MlhvzZ]*)", outline):
+        values = [float(number) for number in re.findall(r"-?[\d.]+", numbers)]
+        if command == "M":
             x, y = values
-        elif command == "H":
-            x = values[0]
-        elif command == "V":
-            y = values[0]
+        elif command == "l":
+            x, y = x + values[0], y + values[1]
+        elif command == "h":
+            x += values[0]
+        elif command == "v":
+            y += values[0]
         points.append((x, y))
     x, y = np.array(points).T
     counts = panels["isi_observed"].values[0]
     # A point between the edges of bin k has that bin's height; pixels to counts through the largest bin.
     centres = x.min() + (np.arange(counts.size) + 0.5) * (x.max() - x.min()) / counts.size
-    heights = [y[np.flatnonzero((x[:-1] <= c) & (x[1:] > c) & (y[:-1] == y[1:]))[0]] for c in centres]
+    flat = np.abs(np.diff(y)) < 1e-9
+    heights = [y[np.flatnonzero((x[:-1] <= c) & (x[1:] > c) & flat)[0]] for c in centres]
     scale = counts.max() / (y.max() - min(heights))
-    # Coordinates have two decimals.
-    np.testing.assert_allclose((y.max() - np.array(heights)) * scale, counts, rtol=0, atol=0.02 * scale)
+    # Coordinates have one decimal, of which two make a height.
+    np.testing.assert_allclose((y.max() - np.array(heights)) * scale, counts, rtol=0, atol=0.11 * scale)
 
 
 def test_names_in_figures_are_text_and_never_mathematics_or_markup(report_summary, report_panels, tmp_path):

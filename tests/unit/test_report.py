@@ -21,6 +21,7 @@ from cortexrnn.report.formats import (
     show_time,
     show_window,
 )
+from cortexrnn.report.honesty import foreign_words, parts_sentence
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -118,15 +119,50 @@ def test_a_label_steers_neither_terminal_nor_parser(letter):
 
 
 def test_refractory_sentence_is_the_one_to_quote():
-    unit = {"unit": 7, "refractory_mass": {"window_s": 0.002, "observed": 0.001, "psth": 0.098}}
+    unit = {"unit": 7, "refractory_mass": {"window_s": 0.002, "observed": 0.001, "model": "M1", "expected": 0.098}}
     assert refractory_sentence(unit) == (
         "Poisson-PSTH expects 9.8 % of its spikes within 2 ms of the previous spike; "
         "your unit 7 fires 0.10 %."
     )
 
 
+def test_where_there_is_a_stimulus_rung_the_words_are_its():
+    mass = {"window_s": 0.002, "observed": 0.0, "model": "S1", "expected": 0.2}
+    unit = {"unit": 7, "refractory_mass": mass, "steps": {"S1": {"value": 0.5, "ci": [0.4, 0.6]}}}
+    unit["history_gain"] = {"value": 0.3, "ci": [0.2, 0.4]}
+    assert refractory_sentence(unit).startswith("The stimulus alone (S1) expects 20.0 % of its spikes")
+    assert parts_sentence(unit).startswith("Beyond the stimulus, in bits/spike")
+    rungs = ["M0", "M1", "S1", "M2", "M3", "M5"]
+    words = methods_paragraph({"settings": {"rungs": rungs, "surrogates": 19}, "units": []})
+    assert "S1, M1 times filters on the covariates" in words
+    assert "M2, S1 times a slow drift" in words
+    assert "surrogates simulated from the fitted M3" in words
+    assert "trial exchange" not in words
+
+
 def test_refractory_sentence_of_a_silent_unit_is_empty(report_summary):
     assert refractory_sentence(report_summary["units"][-1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"share": 0.031, "low": 0.02, "high": 0.05}, "3.1 % [2.0, 5.0]"),
+        ({"share": 0.0, "low": 0.0, "high": 0.004}, "0 % [0, 0.40]"),
+        ({"share": 1.0, "low": 0.9, "high": 1.0}, "no share explains so many violations: bursts"),
+        (None, ""),
+    ],
+)
+def test_foreign_spikes_in_words(found, words):
+    assert foreign_words({"foreign": found}) == words
+
+
+def test_foreign_spikes_stand_in_the_page_and_in_the_table(report_summary, report_panels, tmp_path):
+    report_summary["units"] = report_summary["units"][:1]
+    report_summary["units"][0]["foreign"] = {"share": 0.031, "low": 0.02, "high": 0.05}
+    words = " ".join(_read(write_report(tmp_path / "report.html", report_summary, report_panels)).words)
+    assert "spikes of other neurons, at most 3.1\N{NO-BREAK SPACE}% [2.0, 5.0]" in words
+    assert units_table(report_summary)["foreign_high"].tolist() == [0.05]
 
 
 def test_screen_starts_with_the_verdict_and_ends_with_the_page(report_summary):
@@ -202,7 +238,7 @@ def test_table_has_one_row_a_unit_and_the_given_numbers(report_summary):
     assert table.loc[0, "M5_bits_per_spike"] == first["rungs"]["M5"]["bits_per_spike"]
     assert [table.loc[0, "M5_low"], table.loc[0, "M5_high"]] == first["rungs"]["M5"]["ci"]
     assert table.loc[0, "history_gain"] == first["history_gain"]["value"]
-    assert table.loc[0, "refractory_psth"] == first["refractory_mass"]["psth"]
+    assert table.loc[0, "refractory_expected"] == first["refractory_mass"]["expected"]
     assert math.isnan(table.loc[11, "history_gain"])
     assert table.loc[0, "truth"] == "dead time 3 ms"
 

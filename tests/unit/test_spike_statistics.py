@@ -47,6 +47,22 @@ def test_cv2_equals_elephants_trial_by_trial(unit):
         assert found == pytest.approx(elephant.cv2(elephant.isi(elephant_trains(one)[0])), rel=1e-12)
 
 
+def test_lv_equals_elephants_trial_by_trial(unit):
+    for i in range(5):
+        one = unit.take(np.array([i]))
+        found = stats.interval_lv(stats.find_intervals(one.counts, one.scored))
+        assert found == pytest.approx(elephant.lv(elephant.isi(elephant_trains(one)[0])), rel=1e-12)
+
+
+def test_lv_of_a_clock_is_zero_and_of_doublets_by_hand(make_unit):
+    clock, doublets = np.zeros((1, 40), int), np.zeros((1, 40), int)
+    clock[0, ::4] = 1
+    doublets[0, [0, 1, 4, 5, 8]] = 1
+    lv = [stats.interval_lv(stats.find_intervals(u.counts, u.scored)) for u in map(make_unit, (clock, doublets))]
+    # Intervals 1, 3, 1, 3: every contrast is a half.
+    assert lv == pytest.approx([0.0, 0.75], rel=1e-12)
+
+
 def test_cv2_pairs_no_intervals_of_different_trials(make_unit):
     """By hand: intervals 2, 4 | 8, 8, so that the pairs are (2, 4) and (8, 8), and not (4, 8): mean of 2/3 and 0."""
     counts = np.zeros((2, 20), dtype=int)

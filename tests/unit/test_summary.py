@@ -214,8 +214,23 @@ def test_refractory_mass_is_the_share_of_the_first_two_milliseconds(case, plan):
     unit = unit_summary(plan, make_scores(case, plan, LEVEL), OPTIONS)
     # 1 + 3 of 5 + 1 + 3 + 99 spikes; two of 102 equal steps.
     assert unit["refractory_mass"] == pytest.approx(
-        {"window_s": 0.002, "observed": 4.0 / 108.0, "psth": 2.0 / 102.0}
+        {"window_s": 0.002, "observed": 4.0 / 108.0, "model": "M1", "expected": 2.0 / 102.0}
     )
+
+
+def test_foreign_spikes_come_from_pairs_that_are_surely_within_two_milliseconds(make_unit):
+    """By hand: pairs 0 and 1 bins apart violate, those 2 bins apart or in different trials do not."""
+    counts = np.zeros((40, 100), dtype=int)
+    counts[:, [50, 99]] = 1
+    counts[0, 10], counts[1, [20, 21]], counts[2, [30, 32]], counts[3, 0] = 2, 1, 1, 1
+    n_spikes, n_violations, n_bins = counts.sum(), 2, counts.size
+    # Two of N spikes in T bins violate; the pairs of a Poisson train would be N^2 1.5 / T.
+    share = 1.0 - np.sqrt(1.0 - n_violations * n_bins / (n_spikes**2 * 1.5))
+    found = silent_summary("a", make_unit(counts), "why")["foreign"]
+    assert found["share"] == pytest.approx(share, rel=1e-12)
+    assert found["low"] < share < found["high"]
+    assert silent_summary("a", make_unit(0 * counts), "why")["foreign"] is None
+    assert silent_summary("a", make_unit(counts)._replace(bin_s=0.005), "why")["foreign"] is None
 
 
 def test_an_undecided_unit_says_how_many_trials_more(case, plan):

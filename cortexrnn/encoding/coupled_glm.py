@@ -24,12 +24,10 @@ from cortexrnn.encoding.glm import FittedHistoryGLM, HistoryGLM
 from cortexrnn.encoding.likelihood import BERNOULLI, LIKELIHOODS
 from cortexrnn.encoding.model import Fitted, Rung
 from cortexrnn.encoding.neighbours import check_neighbours
+from cortexrnn.encoding.newton import CHOICE_NATS, ridge_precision
 from cortexrnn.encoding.remedies import LINKS, runs_away
 from cortexrnn.encoding.stepping import FilterStepper, Stepper
 from cortexrnn.spikes.folds import validation_split
-
-_INTERCEPT_PRECISION = 1e-6
-_CHOICE_NATS = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +154,7 @@ class CoupledHistoryGLM(Rung):
         # From the strongest on, each fit starts near its end.
         for ridge in sorted(self.coupling_ridges, reverse=True):
             prior = _prior(regression, alone, ridge)
-            weights = regression.fit(~is_validation, weights, prior, alone.covariance, _CHOICE_NATS)
+            weights = regression.fit(~is_validation, weights, prior, alone.covariance, CHOICE_NATS)
             score = regression.log_likelihood(weights, is_validation)
             if score > best[2]:
                 best = (weights, ridge, score)
@@ -375,5 +373,5 @@ class CoupledStepper(GivenStepper):
 
 def _prior(regression: CoupledRegression, alone: FittedHistoryGLM, ridge: float) -> Prior:
     """Give the precisions of all weights; that of the intercept only keeps it finite."""
-    own = np.r_[_INTERCEPT_PRECISION, np.full(alone.weights.size - 1, alone.ridge)]
+    own = ridge_precision(alone.weights.size, alone.ridge)
     return Prior(own=own, coupling=ridge * regression.information)

@@ -17,14 +17,21 @@ from cortexrnn.encoding.gain import CausalGain
 from cortexrnn.encoding.kernels import HistoryDesign, history_design, history_effect, history_pass, thin_blocks
 from cortexrnn.encoding.likelihood import likelihood_code, trial_log_likelihood
 from cortexrnn.encoding.model import Fitted, Rung
-from cortexrnn.encoding.newton import Optimum, approach, follow, maximise, thinning
+from cortexrnn.encoding.newton import (
+    CHOICE_NATS,
+    Optimum,
+    approach,
+    follow,
+    maximise,
+    ridge_path,
+    ridge_precision,
+    thinning,
+)
 from cortexrnn.encoding.remedies import LINKS, N_LEVELS, BoundedStepper, bound_levels, mildest
 from cortexrnn.encoding.stepping import FilterStepper, Stepper
 from cortexrnn.errors import NumericalWarning
 from cortexrnn.spikes.folds import validation_split
 
-_INTERCEPT_PRECISION = 1e-6
-_CHOICE_NATS = 1e-2
 # So near an optimum the curvature hardly changes any more.
 _NEAR_NATS = 1.0
 # Precisions of the penalty of excitation, per lag: from one that many recordings do not feel to one that few resist.
@@ -166,7 +173,7 @@ class HistoryGLM(Rung):
         score = plain.validation_log_likelihood
         if not np.isnan(score):
             is_validation = validation_split(problem.trials.condition)
-            weights = problem.climb(~is_validation, optimum.weights, remedy, _CHOICE_NATS).weights
+            weights = problem.climb(~is_validation, optimum.weights, remedy, CHOICE_NATS).weights
             score = problem.log_likelihood(weights, is_validation, log_bound)
         changed = {
             "weights": optimum.weights,
@@ -189,15 +196,12 @@ class HistoryGLM(Rung):
         weakest = min(self.ridges)
         start = problem.approach(~is_validation, weakest)
         near = problem.maximise(~is_validation, start, weakest, _NEAR_NATS)
-        curvature = np.linalg.inv(near.covariance) - np.diag(_precision(start.size, weakest))
-        optimum = problem.follow(~is_validation, near.weights, weakest, curvature, _CHOICE_NATS)
+        curvature = np.linalg.inv(near.covariance) - np.diag(ridge_precision(start.size, weakest))
+        optimum = problem.follow(~is_validation, near.weights, weakest, curvature, CHOICE_NATS)
         # As much more of it as there are more trials.
         of_all = curvature * (is_validation.size / np.count_nonzero(~is_validation))
         best = _Choice(optimum, weakest, -np.inf, of_all)
-        for ridge in self.ridges:
-            extra = np.diag(np.r_[0.0, np.full(start.size - 1, ridge - weakest)])
-            pull = np.diag(_precision(start.size, ridge))
-            weights = optimum - np.linalg.solve(curvature + pull, extra @ optimum)
+        for ridge, weights in ridge_path(optimum, curvature, self.ridges):
             score = problem.log_likelihood(weights, is_validation)
             if score > best.score:
                 best = _Choice(weights, ridge, score, of_all)
@@ -317,7 +321,7 @@ class _Problem:
     def maximise(self, mask: np.ndarray, start: np.ndarray, ridge: float, tolerance_nats: float) -> Optimum:
         """Fit to the trials in `mask`."""
         run_pass = self._pass_over(mask, self.trials.scored)
-        return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
+        return maximise(run_pass, start, ridge_precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
     def follow(
         self, mask: np.ndarray, start: np.ndarray, ridge: float, curvature: np.ndarray, tolerance_nats: float
@@ -328,7 +332,7 @@ class _Problem:
             terms = (self.design, self.trials.counts, self.trials.scored, self.log_mu, mask, self.likelihood)
             return history_pass(weights, *terms, False)[:2]
 
-        precision = _precision(start.size, ridge)
+        precision = ridge_precision(start.size, ridge)
         return follow(run_slope, start, precision, curvature, tolerance_nats=tolerance_nats)
 
     def climb(self, mask: np.ndarray, start: np.ndarray, remedy: _Remedy, tolerance_nats: float) -> Optimum:
@@ -341,7 +345,7 @@ class _Problem:
         for _ in range(_MOST_ROUNDS):
             is_free = self.log_mu + self.effect(weights, mask) < remedy.log_bound
             run_pass = self._pass_over(mask, self.trials.scored & is_free, remedy.excitation)
-            precision = _precision(start.size, remedy.ridge)
+            precision = ridge_precision(start.size, remedy.ridge)
             optimum = maximise(run_pass, weights, precision, tolerance_nats=tolerance_nats)
             way, share = optimum.weights - weights, 1.0
             while (reached := self._objective(mask, weights + share * way, remedy)) <= best and share > _SHORTEST_WAY:
@@ -354,7 +358,7 @@ class _Problem:
     def _objective(self, mask: np.ndarray, weights: np.ndarray, remedy: _Remedy) -> float:
         """Give the log-likelihood under the bound minus all penalties."""
         value = self.log_likelihood(weights, mask, remedy.log_bound)
-        value -= 0.5 * float(_precision(weights.size, remedy.ridge) @ weights**2)
+        value -= 0.5 * float(ridge_precision(weights.size, remedy.ridge) @ weights**2)
         return value if remedy.excitation is None else value - 0.5 * float(weights @ remedy.excitation @ weights)
 
     def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
@@ -363,7 +367,7 @@ class _Problem:
         every = thinning(int(self.trials.spikes_per_trial[mask].sum()), start.size)
         while every > 1:
             run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
-            start = approach(run_part, start, _precision(start.size, ridge) / every)
+            start = approach(run_part, start, ridge_precision(start.size, ridge) / every)
             every //= 4
         return start
 
@@ -389,8 +393,3 @@ class _Problem:
         """Score the trials in `mask`, without a ceiling of the effect."""
         log_mu = np.minimum(self.log_mu + self.effect(weights, mask), log_bound)[mask]
         return float(trial_log_likelihood(self.trials.take(mask), log_mu, self.likelihood).sum())
-
-
-def _precision(n_weights: int, ridge: float) -> np.ndarray:
-    """Give the prior precision of every weight; that of the intercept only keeps it finite."""
-    return np.r_[_INTERCEPT_PRECISION, np.full(n_weights - 1, ridge)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,9 @@ import scipy.linalg
 
 from cortexrnn.errors import NumericalError
 
+# As closely as the choice of a ridge needs an optimum.
+CHOICE_NATS = 1e-2
+_INTERCEPT_PRECISION = 1e-6
 _LONGEST_STEP = 5.0
 _MOST_PASSES = 100
 _MOST_THINNING = 16
@@ -38,6 +41,34 @@ class Optimum(NamedTuple):
     log_likelihood: float
     decrement: float
     is_converged: bool
+
+
+def ridge_precision(n_weights: int, ridge: float) -> np.ndarray:
+    """Give the prior precision of every weight; that of the first, an intercept, only keeps it finite."""
+    return np.r_[_INTERCEPT_PRECISION, np.full(n_weights - 1, ridge)]
+
+
+def ridge_path(
+    optimum: np.ndarray, curvature: np.ndarray, ridges: Sequence[float]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Give every ridge with weights one Newton step from those of the weakest.
+
+    Parameters
+    ----------
+    optimum : ndarray, shape (n_weights,)
+        Weights under the weakest ridge.
+    curvature : ndarray, shape (n_weights, n_weights)
+        Negative Hessian of the log-likelihood there, without the ridge.
+    ridges : sequence of float
+
+    Yields
+    ------
+    tuple of float and ndarray
+    """
+    weakest = min(ridges)
+    for ridge in ridges:
+        pull = np.r_[0.0, np.full(optimum.size - 1, ridge - weakest)] * optimum
+        yield ridge, optimum - np.linalg.solve(curvature + np.diag(ridge_precision(optimum.size, ridge)), pull)
 
 
 def thinning(n_spikes: int, n_weights: int) -> int:

@@ -16,12 +16,11 @@ import scipy.ndimage
 from cortexrnn._checks import check_positive
 from cortexrnn.encoding.block_kernels import design_pass
 from cortexrnn.encoding.likelihood import POISSON
-from cortexrnn.encoding.newton import maximise
+from cortexrnn.encoding.newton import maximise, ridge_precision
 from cortexrnn.errors import OptionError
 from cortexrnn.spikes.folds import validation_split
 
 _TRUNCATE_SD = 4.0
-_INTERCEPT_PRECISION = 1e-6
 _TOLERANCE_NATS = 1e-4
 
 
@@ -249,7 +248,7 @@ def smoothed_columns(data: GroupedCounts, widths_s: tuple[float, ...]) -> np.nda
 def _climb(design: np.ndarray, counts: np.ndarray, mean: float, ridge: float, start: np.ndarray) -> np.ndarray:
     """Fit a Poisson regression with an offset of log(mean) by Newton's method."""
     ones, offset = np.ones(start.size), np.full(counts.size, np.log(mean))
-    precision = np.r_[_INTERCEPT_PRECISION, np.full(start.size - 1, ridge)]
+    precision = ridge_precision(start.size, ridge)
     optimum = maximise(
         lambda weights: design_pass(weights, design, ones, counts, offset, POISSON),
         start,

@@ -14,6 +14,7 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.constant import Constant
 from cortexrnn.encoding.likelihood import likelihood_code
 from cortexrnn.encoding.model import Fitted, Rung
+from cortexrnn.encoding.newton import CHOICE_NATS, ridge_path, ridge_precision
 from cortexrnn.encoding.stimulus_design import (
     CovariateFilter,
     StimulusProblem,
@@ -28,7 +29,6 @@ from cortexrnn.spikes.folds import validation_split
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CHOICE_NATS = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,12 +142,10 @@ class Stimulus(Rung):
         """
         weakest = min(self.ridges)
         start = problem.approach(~is_validation, weakest)
-        optimum = problem.maximise(~is_validation, start, weakest, _CHOICE_NATS)
-        curvature = np.linalg.inv(optimum.covariance)
+        optimum = problem.maximise(~is_validation, start, weakest, CHOICE_NATS)
+        curvature = np.linalg.inv(optimum.covariance) - np.diag(ridge_precision(start.size, weakest))
         best = _Choice(problem, optimum.weights, weakest, -np.inf)
-        for ridge in self.ridges:
-            extra = np.diag(np.r_[0.0, np.full(start.size - 1, ridge - weakest)])
-            weights = optimum.weights - np.linalg.solve(curvature + extra, extra @ optimum.weights)
+        for ridge, weights in ridge_path(optimum.weights, curvature, self.ridges):
             score = problem.log_likelihood(weights, is_validation)
             if score > best.score:
                 best = _Choice(problem, weights, ridge, score)

@@ -12,10 +12,9 @@ from cortexrnn.encoding.arrays import UnitTrials
 from cortexrnn.encoding.block_kernels import design_pass
 from cortexrnn.encoding.kernels import thin_blocks
 from cortexrnn.encoding.likelihood import trial_log_likelihood
-from cortexrnn.encoding.newton import Optimum, approach, maximise, thinning
+from cortexrnn.encoding.newton import Optimum, approach, maximise, ridge_precision, thinning
 from cortexrnn.errors import DataError
 
-_INTERCEPT_PRECISION = 1e-6
 # 256 MB of columns are kept; more are made again in every pass.
 _MOST_KEPT = 2**25
 
@@ -131,7 +130,7 @@ class StimulusProblem:
     def maximise(self, mask: np.ndarray, start: np.ndarray, ridge: float, tolerance_nats: float) -> Optimum:
         """Fit to the trials in `mask`."""
         run_pass = self._pass_over(mask, self.trials.scored)
-        return maximise(run_pass, start, _precision(start.size, ridge), tolerance_nats=tolerance_nats)
+        return maximise(run_pass, start, ridge_precision(start.size, ridge), tolerance_nats=tolerance_nats)
 
     def approach(self, mask: np.ndarray, ridge: float) -> np.ndarray:
         """Give weights to start from, fitted to every so-manieth block of bins where there are spikes enough."""
@@ -140,7 +139,7 @@ class StimulusProblem:
         if every == 1:
             return start
         run_part = self._pass_over(mask, thin_blocks(self.trials.scored, every))
-        return approach(run_part, start, _precision(start.size, ridge) / every)
+        return approach(run_part, start, ridge_precision(start.size, ridge) / every)
 
     def effect(self, weights: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Give the log effect in every scored bin of the trials in `mask`, 0 elsewhere; shape (n_trials, n_bins)."""
@@ -218,8 +217,3 @@ def weights_of(parts: tuple[CovariateFilter, ...]) -> list[slice]:
     """Give the position of every covariate's weights, after the intercept."""
     stops = 1 + np.cumsum([part.basis.shape[0] for part in parts])
     return [slice(int(stop) - part.basis.shape[0], int(stop)) for stop, part in zip(stops, parts, strict=True)]
-
-
-def _precision(n_weights: int, ridge: float) -> np.ndarray:
-    """Give the prior precision of every weight; that of the intercept only keeps it finite."""
-    return np.r_[_INTERCEPT_PRECISION, np.full(n_weights - 1, ridge)]

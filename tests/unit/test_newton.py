@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cortexrnn.encoding.newton import approach, follow, maximise, thinning
+from cortexrnn.encoding.newton import approach, follow, maximise, ridge_path, ridge_precision, thinning
 from cortexrnn.errors import NumericalError
 
 
@@ -159,3 +159,17 @@ def test_following_a_curvature_knows_the_prior():
     run = quadratic(np.array([2.0, 3.0]), curvature)
     found = follow(lambda w: run(w)[:2], np.zeros(2), precision, curvature, tolerance_nats=1e-12)
     np.testing.assert_allclose(found, [1.0, 3.0], rtol=1e-12)
+
+
+def test_a_path_of_ridges_is_exact_on_a_quadratic():
+    """Oracle: (C + P)^-1 C center for every ridge, P with its own value for the intercept."""
+    curvature, center = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]]), np.array([0.5, -1.0, 2.0])
+    ridges = (3.0, 0.3, 300.0)
+
+    def solve(ridge):
+        return np.linalg.solve(curvature + np.diag(ridge_precision(3, ridge)), curvature @ center)
+
+    found = dict(ridge_path(solve(0.3), curvature, ridges))
+    assert tuple(found) == ridges
+    for ridge in ridges:
+        np.testing.assert_allclose(found[ridge], solve(ridge), rtol=1e-12)

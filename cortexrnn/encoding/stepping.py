@@ -73,7 +73,7 @@ class GainStepper(Stepper):
         """Multiply by the gain, then let the expectation of a scored bin run up; other bins keep the last gain."""
         if np.isinf(self._a):
             return below
-        log_mu = np.empty(below.size)
+        below, log_mu = np.ascontiguousarray(below), np.empty(below.size)
         _raise_by_gain(self._a, self._scored[t], below, self._spikes, self._expected, self._log_gain, log_mu)
         return log_mu
 
@@ -132,7 +132,7 @@ class FilterStepper(Stepper):
 
     def predict(self, t: int, below: np.ndarray) -> np.ndarray:
         """Add what has been laid down for this bin, up to the ceiling, and clear its row for the next round."""
-        log_mu = np.empty(below.size)
+        below, log_mu = np.ascontiguousarray(below), np.empty(below.size)
         _pick_up(self._ring, t, self._intercept, self._ceiling, below, log_mu)
         return log_mu
 

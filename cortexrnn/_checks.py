@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from cortexrnn.errors import OptionError
+
+
+def without_unit(name: str, value: Any) -> Any:
+    """Return a quantity as Neo has them, which knows its unit, as plain numbers in the unit that `name` ends in.
+
+    Anything else is returned as it is. OptionError where the quantity is of another kind.
+    """
+    if not hasattr(value, "rescale"):
+        return value
+    unit = "Hz" if name.endswith("_hz") else "s"
+    try:
+        return value.rescale(unit).magnitude
+    except ValueError:
+        raise OptionError(f"{name} is in {value.dimensionality}; expected {unit} or a unit like it.") from None
 
 
 def check_positive(name: str, value: float) -> float:
@@ -48,6 +63,8 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
 def _as_float(name: str, value: float) -> float:
     """Return `value` as a float or say which argument was no number."""
     try:
-        return float(value)
+        return float(without_unit(name, value))
+    except OptionError:
+        raise
     except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name}={value!r} is not a number.") from None

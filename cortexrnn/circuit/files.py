@@ -11,6 +11,7 @@ import functools
 import importlib.resources
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
@@ -31,6 +32,9 @@ from cortexrnn.runs.files import atomic_write, read_bytes
 # Given weights and loadings of many units are the largest thing that a file may hold.
 LARGEST_FILE_BYTES = 16 * 2**20
 _MODELS = "cortexrnn.models"
+# tomllib 3.11 takes time that grows with the square of a key's parts, 10 s for 1e5 of them; circuits have four.
+_PART = rb"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rb"(?<![\w-])%s(?:[ \t]*+\.[ \t]*+%s){32}" % (_PART, _PART))
 # Which fields hold tables, by class: a class for one table, a list of a class for an array of tables, a dict of a
 # class for named tables.
 _TABLES: dict[type, dict[str, Any]] = {
@@ -116,6 +120,8 @@ def circuit_from_toml(data: bytes, *, where: str) -> Circuit:
     -------
     Circuit
     """
+    if _DEEP_KEY.search(data):
+        raise DataError("a key has more than 32 parts; expected a circuit.", where=where, hint="Circuits need four.")
     try:
         # With or without a byte order mark, which editors on Windows add.
         table = tomllib.loads(data.decode("utf-8-sig"))

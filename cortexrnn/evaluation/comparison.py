@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 import xarray as xr
 
 from cortexrnn.errors import DataError, MissingFileError
 from cortexrnn.report import methods_paragraph, screen_summary, units_table, write_report
 from cortexrnn.runs.files import atomic_write, sweep
+from cortexrnn.spikes.readers.nwb import refuse_large_data, refuse_outside_data
 
 SCORES = "scores.nc"
 _PANELS, _SUMMARY = "/panels", "/summary"
+# What the data sets of a small file may declare together.
+_FLOOR_BYTES = 16 * 2**20
 EXTRAS = ("bin_sweep", "data_budget", "likeness", "read_off")
 
 
@@ -144,18 +148,25 @@ class Comparison:
         MissingFileError
             If there is no ``scores.nc``.
         DataError
-            If that is damaged, or none of a comparison.
+            If that is damaged, none of a comparison, or declares more than it may hold.
+        UnsafeFileError
+            If it names other files.
         """
         file = Path(path)
         file = file / SCORES if file.is_dir() else file
         if not file.is_file():
             raise MissingFileError(f"{file} does not exist.", hint="Give a folder that a comparison was saved in.")
+        files = {name: file.parent / f"{name}.nc" for name in EXTRAS}
+        files = {name: at for name, at in files.items() if at.is_file()}
         try:
+            for at in (file, *files.values()):
+                _look_at(at)
             with xr.open_datatree(file, engine="h5netcdf") as tree:
                 parts = {name: tree[name].to_dataset(inherit=False).load() for name in ("/", _PANELS, _SUMMARY)}
-            files = {name: file.parent / f"{name}.nc" for name in EXTRAS}
-            extras = {name: xr.load_dataset(at, engine="h5netcdf") for name, at in files.items() if at.is_file()}
+            extras = {name: xr.load_dataset(at, engine="h5netcdf") for name, at in files.items()}
             summary = json.loads(str(parts[_SUMMARY]["json"].item()))
+        except DataError:
+            raise
         except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{file} cannot be read as a comparison ({type(error).__name__}: {error}).",
@@ -165,3 +176,12 @@ class Comparison:
         panels = parts[_PANELS].assign_coords(unit=parts["/"]["unit"])
         return cls(scores=parts["/"], summary=summary, panels=panels, extras=extras)
 
+
+def _look_at(path: Path) -> None:
+    """Refuse a file that names other files, or declares more than `Comparison.save` would need the bytes for."""
+    with h5py.File(path, "r") as file:
+        try:
+            refuse_outside_data(file)
+            refuse_large_data(file, max(_FLOOR_BYTES, 4 * path.stat().st_size))
+        except DataError as error:
+            raise type(error)(error.what, where=f"{path}: {error.where or '/'}", hint=error.hint) from None

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ _BOOTSTRAP = (
     "from cortexrnn.runs.guard import serve; serve(sys.argv[2])"
 )
 _ARRAY = "__array__"
+# How an answer fails to be one; a child that was taken over may have written any bytes.
+_UNREADABLE = (
+    struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, SyntaxError, TokenError,
+    MemoryError, OverflowError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,25 +253,34 @@ def _unpack(answer: bytes, where: str) -> Any:
             buffer = io.BytesIO(memoryview(answer)[at + 8 : at + 8 + n_bytes])
             arrays.append(np.lib.format.read_array(buffer, allow_pickle=False))
             at += 8 + n_bytes
-    except (struct.error, ValueError) as error:
+        failed = _failure(tree, where)
+        result = None if failed else _fill(tree["result"], arrays)
+    except _UNREADABLE as error:
         raise ReaderCrashed("the reader's answer is incomplete.", where=where) from error
+    if failed:
+        raise failed
+    return result
+
+
+def _failure(tree: Any, where: str) -> CortexError | None:
+    """Return the error that came instead of a result, if one did."""
     if "error" in tree:
         told = tree["error"]
         kind = getattr(errors, told["class"]) if told["class"] in _CROSSING else DataError
-        raise kind(told["what"], where=told["where"] or where, hint=told["hint"])
+        return kind(told["what"], where=told["where"] or where, hint=told["hint"])
     if "out_of_memory" in tree:
-        raise DataError(
+        return DataError(
             f"reading needs more than the {tree['out_of_memory'] // MEBIBYTE} MiB that a file of this size may take.",
             where=where,
             hint="Store large arrays in a smaller type (logical or uint8), or uncompressed.",
         )
     if "failure" in tree:
-        raise DataError(
+        return DataError(
             f"the file is damaged or not of its kind ({tree['failure']}).",
             where=where,
             hint="Open it with the program that wrote it and save it again.",
         )
-    return _fill(tree["result"], arrays)
+    return None
 
 
 def _fill(node: Any, arrays: list[np.ndarray]) -> Any:

@@ -7,12 +7,15 @@ import io
 import json
 import os
 import threading
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from cortexrnn.errors import DataError
 from cortexrnn.runs.files import atomic_write, explain, sweep
 
 _LEDGER = "ledger.jsonl"
@@ -63,7 +66,13 @@ class Store:
         self._digests = self._read_ledger()
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """Give the arrays stored under `key`, or None where they are absent or damaged."""
+        """Give the arrays stored under `key`, or None where they are absent or damaged.
+
+        Raises
+        ------
+        DataError
+            If they are what `put` never wrote, Python objects among it.
+        """
         expected = self._digests.get(key)
         if expected is None:
             return None
@@ -73,8 +82,18 @@ class Store:
             return None
         if hashlib.sha256(data).hexdigest() != expected:
             return None
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                # `put` does not compress: what declares more than there is was put by somebody else.
+                if sum(member.file_size for member in archive.infolist()) > len(data):
+                    return None
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (zipfile.BadZipFile, tokenize.TokenError, MemoryError):
+            return None
+        except ValueError as error:
+            hint = "Delete the file; its work is done again."
+            raise DataError(f"{error}.", where=str(self.folder / f"{key}.npz"), hint=hint) from None
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store arrays under `key`: the file first, then its line in the ledger.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cortexrnn._checks import check_positive, check_window
+from cortexrnn._checks import check_positive, check_window, without_unit
 from cortexrnn.errors import DataWarning, NoTrialsError, OptionError, TimeUnitError
 from cortexrnn.schema import BLOCKS, make_trials
 from cortexrnn.spikes.binning import BinGrid, as_fraction, count_spikes, make_grid, observed_bins
@@ -22,6 +22,8 @@ from cortexrnn.spikes.ticks import to_ticks
 if TYPE_CHECKING:
     from cortexrnn.spikes.recording import Recording
 
+# Windows up to this length are never held to be in milliseconds.
+_SHORT_S = 10.0
 SESSION_COLUMNS = ("start_s", "stop_s", "zero_s")
 
 
@@ -76,6 +78,7 @@ def cut_trials(recording: Recording, spec: AlignSpec) -> xr.Dataset:
     OptionError, NoTrialsError, TimeUnitError, DataError
         See `Recording.align`.
     """
+    spec = replace(spec, bin_s=check_positive("bin_s", spec.bin_s), history_s=_history(recording, spec.history_s))
     name = spec.event or "start_s"
     cut = _events(recording, name)
     condition = _conditions(cut.rows, spec.condition)
@@ -87,8 +90,10 @@ def cut_trials(recording: Recording, spec: AlignSpec) -> xr.Dataset:
     window_s = spec.window_s
     if window_s is None:
         window_s, cut = _default_window(recording, cut, spec.bin_s)
+    window_s = check_window("window_s", window_s)
+    _check_length(recording, "window_s", window_s[1] - window_s[0])
     grid = make_grid(
-        check_window("window_s", window_s),
+        window_s,
         bin_s=spec.bin_s,
         history_s=spec.history_s,
         tick_hz=recording.tick_hz,
@@ -122,7 +127,8 @@ def cut_blocks(recording: Recording, spec: BlockSpec) -> xr.Dataset:
     NoTrialsError
         If the recording is shorter than one block with its burn-in.
     """
-    check_positive("block_s", spec.block_s)
+    lengths = {name: check_positive(name, getattr(spec, name)) for name in ("block_s", "bin_s")}
+    spec = replace(spec, **lengths, history_s=_history(recording, spec.history_s))
     grid = make_grid(
         (0.0, spec.block_s), bin_s=spec.bin_s, history_s=spec.history_s, tick_hz=recording.tick_hz
     )
@@ -147,6 +153,24 @@ def cut_blocks(recording: Recording, spec: BlockSpec) -> xr.Dataset:
     if not is_seen.any():
         raise NoTrialsError("no block holds an observed bin.", hint="Check the observed intervals.")
     return trials.isel(trial=is_seen).assign_attrs(align_to=BLOCKS, history_s=float(spec.history_s))
+
+
+def _history(recording: Recording, history_s: float) -> float:
+    """Return the burn-in as a plain number of seconds, after comparing it with the recording."""
+    history_s = without_unit("history_s", history_s)
+    _check_length(recording, "history_s", history_s)
+    return history_s
+
+
+def _check_length(recording: Recording, name: str, length_s: float) -> None:
+    """Refuse seconds that no recording of this length can fill: they were meant as milliseconds."""
+    # What was observed may be inferred from few spikes, and windows that reach beyond it are cut: hence the room.
+    longest_s = max(_SHORT_S, 2.0 * recording.duration_s)
+    if isinstance(length_s, int | float | np.number | np.ndarray) and length_s > longest_s:
+        raise OptionError(
+            f"{name} is {length_s:g} s long, and the recording {recording.duration_s:g} s.",
+            hint="Times are in seconds: 500 ms are 0.5.",
+        )
 
 
 def _events(recording: Recording, name: str) -> _Cut:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cortexrnn._checks import without_unit
 from cortexrnn.errors import DataError, OptionError
 from cortexrnn.schema import check_trials, is_stimulus_locked
 from cortexrnn.spikes.covariate_events import (
@@ -56,7 +57,11 @@ class Signal:
         """Take both as vectors of floats and check them."""
         for name in ("time_s", "values"):
             try:
-                array = np.ascontiguousarray(getattr(self, name), dtype=float)
+                given = getattr(self, name)
+                plain = without_unit(name, given) if name == "time_s" else given
+                array = np.ascontiguousarray(plain, dtype=float)
+            except OptionError:
+                raise
             except (TypeError, ValueError):
                 raise DataError(f"{name} of a signal holds values that are not numbers.") from None
             object.__setattr__(self, name, array)

@@ -140,7 +140,7 @@ class Recording(Exchange):
         ids = list(range(len(times_s))) if unit_ids is None else list(unit_ids)
         if len(ids) != len(times_s):
             raise DataError(f"{len(ids)} unit ids for {len(times_s)} units.")
-        check_positive("tick_hz", tick_hz)
+        tick_hz = check_positive("tick_hz", tick_hz)
         per_unit = [sorted_ticks(times, tick_hz, unit) for times, unit in zip(times_s, ids, strict=True)]
         warn_of_silent_units([unit for unit, ticks in zip(ids, per_unit, strict=True) if not ticks.size])
         trials = pd.DataFrame() if trials is None else trials.copy()
@@ -159,7 +159,7 @@ class Recording(Exchange):
         return cls(
             ticks=ticks,
             offsets=offsets,
-            tick_hz=float(tick_hz),
+            tick_hz=tick_hz,
             observed_ticks=observed_ticks,
             observed_offsets=observed_offsets,
             units=pd.DataFrame(index=pd.Index(ids, name="unit")),

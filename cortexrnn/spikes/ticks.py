@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cortexrnn.errors import DataError, DataWarning
+from cortexrnn._checks import without_unit
+from cortexrnn.errors import DataError, DataWarning, OptionError
 
 if TYPE_CHECKING:
     from cortexrnn.spikes.recording import Recording
@@ -38,7 +39,9 @@ def to_ticks(times_s: np.ndarray, tick_hz: float, what: str) -> np.ndarray:
         If a time is NaN or infinite, or leaves 62 bits.
     """
     try:
-        times = np.asarray(times_s, dtype=float)
+        times = np.asarray(without_unit("times_s", times_s), dtype=float)
+    except OptionError:
+        raise
     except (TypeError, ValueError):
         raise DataError("the times are not numbers.", where=what) from None
     n_bad = int(times.size - np.isfinite(times).sum())
@@ -100,6 +103,7 @@ def inferred_span(ticks: np.ndarray, trials: pd.DataFrame, tick_hz: float) -> np
 
 def intervals_per_unit(observed_s: Any, ids: list[Any], tick_hz: float) -> list[np.ndarray]:
     """Return each unit's observed intervals in ticks, sorted, from one array for all or one a unit."""
+    observed_s = without_unit("observed_s", observed_s)
     shared = isinstance(observed_s, np.ndarray) and observed_s.ndim == 2
     per_unit = [observed_s] * len(ids) if shared else list(observed_s)
     if len(per_unit) != len(ids):
@@ -107,7 +111,7 @@ def intervals_per_unit(observed_s: Any, ids: list[Any], tick_hz: float) -> list[
     intervals = []
     for unit, values in zip(ids, per_unit, strict=True):
         where = f"observed intervals of unit {unit}"
-        ticks = to_ticks(np.asarray(values, dtype=float).reshape(-1, 2), tick_hz, where)
+        ticks = to_ticks(np.asarray(without_unit("observed_s", values), dtype=float).reshape(-1, 2), tick_hz, where)
         if (ticks[:, 1] < ticks[:, 0]).any():
             raise DataError("an interval stops before it starts.", where=where)
         intervals.append(ticks[np.argsort(ticks[:, 0], kind="stable")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -80,11 +81,12 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
         about = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"not a readable safetensors file: {error}.", where=where, hint="The file is damaged: train or save again."
         ) from error
-    if not about.get("format", "").isdigit():
+    # Python's isdigit() takes a superscript two, its int() does not.
+    if re.fullmatch("[0-9]{1,9}", about.get("format", "")) is None:
         raise DataError("the file was not written by this package.", where=where)
     if int(about["format"]) > FORMAT:
         raise DataError(
@@ -138,6 +140,9 @@ def load_checkpoint(path: str | os.PathLike, identity: dict[str, str], state: ty
         )
     try:
         found = state(*(np.array(arrays[f"state {name}"]) for name in state._fields))
-        return Checkpoint(arrays["theta"], found, int(arrays["step"][0]), arrays["rows"])
+        theta, step, rows = (arrays[name] for name in ("theta", "step", "rows"))
     except KeyError as error:
         raise DataError(f"the file has no {error}.", where=os.fspath(path)) from error
+    if step.shape != (1,) or step.dtype.kind != "i" or rows.ndim != 2 or rows.dtype.kind != "f":
+        raise DataError("step or rows have another shape or type than a training writes.", where=os.fspath(path))
+    return Checkpoint(theta, found, int(step[0]), rows)

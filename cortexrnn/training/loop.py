@@ -14,7 +14,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from cortexrnn._checks import check_choice, check_count, check_positive
-from cortexrnn.errors import InterruptedRunError, NumericalError, OptionError
+from cortexrnn.errors import DataError, InterruptedRunError, NumericalError, OptionError
 from cortexrnn.numerics.streams import stream
 from cortexrnn.runs.executor import default_workers
 from cortexrnn.training.bptt import Gradient, Sweep, Trainer
@@ -308,7 +308,15 @@ class _Run:
         return bool(self._rows) and self._rows[-1][4] >= self.options.criterion
 
     def _resume(self, found: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint whose arrays are those of this training."""
+        arrays = [(found.theta, self.model.theta), *zip(found.state, self._state, strict=True)]
+        is_fitting = all((new.shape, new.dtype) == (old.shape, old.dtype) for new, old in arrays)
+        if not is_fitting or found.rows.shape[1] != len(HISTORY):
+            raise DataError(
+                "the arrays of the checkpoint have other shapes or types than those of this training.",
+                where=str(self._path),
+                hint="The file is damaged: delete it and train again.",
+            )
         self.model.theta[:] = found.theta
         self._state, self.step = found.state, found.step
         self.saved_step = found.step

@@ -105,6 +105,11 @@ def _asked(task: Task, column: str) -> Asked:
     return asked._replace(levels=levels)
 
 
+def network_size(network: Network) -> int:
+    """Give the number of hidden units."""
+    return network.n_hidden if isinstance(network, CellNetwork) else network.size
+
+
 def network_to_text(model: Model) -> dict[str, str]:
     """Give the texts that `network_from_text` makes the same network of."""
     if isinstance(model, CircuitModel):
@@ -140,5 +145,5 @@ def network_from_text(about: dict[str, str], *, where: str) -> tuple[Network, Tr
             return circuit_from_toml(about["circuit"].encode(), where=where), Trainable(**{**given, **lists})
         given = json.loads(about["cells"])
         return CellNetwork(**{**given, "initial": Initial(**given["initial"])}), None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"the file does not describe a network: {error}.", where=where) from error

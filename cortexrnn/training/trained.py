@@ -19,12 +19,14 @@ from cortexrnn.training.bptt import Sweep, Trainer, check_current
 from cortexrnn.training.checkpoint import load_arrays, save_arrays
 from cortexrnn.training.explicit import explicit_circuit
 from cortexrnn.training.model import Model
-from cortexrnn.training.networks import go_on_from, make_model, network_from_text, network_to_text
+from cortexrnn.training.networks import go_on_from, make_model, network_from_text, network_size, network_to_text
 
 if TYPE_CHECKING:
     from cortexrnn.training.tasks.contract import Batch, Task
 
 # Columns of what is seen on the way of a training.
+# Above this a float64 no longer holds every whole number.
+_LARGEST_STEP = 2.0**53
 HISTORY = ("step", "loss", "gradient_norm", "validation_loss", "performance")
 _CURRENTS = {"current_e": "recurrent excitatory", "current_i": "recurrent inhibitory", "current_ext": "external"}
 
@@ -330,16 +332,27 @@ def load_trained(path: str | os.PathLike, task: Task) -> Trained:
         if about.get(name) != value:
             raise DataError(f"the file has the {name} {about.get(name)!r:.80}; expected {value:.80}.", where=where)
     network, trainable = network_from_text(about, where=where)
-    seed, dtype = int(about["seed"]), arrays["readout"].dtype.type
+    n_hidden, n_held = network_size(network), sum(array.size for array in arrays.values())
+    # Every unit has a weight from every other one, so that a network larger than its file is never made.
+    if n_hidden**2 > n_held:
+        raise DataError(f"the network has {n_hidden} units, and the file holds {n_held} numbers.", where=where)
+    try:
+        seed, dtype, rows = int(about["seed"]), arrays["readout"].dtype.type, arrays["history"]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"seed, readout or history is missing or damaged: {error!r:.80}.", where=where) from error
+    if dtype not in (np.float32, np.float64) or rows.ndim != 2 or rows.shape[1] != len(HISTORY):
+        raise DataError(f"readout is {dtype.__name__} or history has the shape {rows.shape}.", where=where)
+    if seed < 0 or not (np.abs(rows[:, 0]) < _LARGEST_STEP).all():
+        raise DataError("the seed or the steps of the history are no whole numbers from 0.", where=where)
     model = make_model(network, task, trainable, seed=seed, dtype=dtype)
     for name, part in model.parts(model.theta).items():
-        if "history" not in arrays or name not in arrays or arrays[name].shape != part.shape:
+        if name not in arrays or arrays[name].shape != part.shape:
             raise DataError(f"{name} is missing or has another shape than {part.shape}.", where=where)
         part[:] = arrays[name]
     before = arrays.get("theta_before")
     if before is None or before.shape != model.theta.shape:
         raise DataError(f"theta_before is missing or has another shape than {model.theta.shape}.", where=where)
-    history = history_dataset(arrays["history"])
+    history = history_dataset(rows)
     trained = Trained(model=model, task=task, seed=seed, history=history, theta_before=before)
     trained.audit_signs()
     return trained

@@ -1,12 +1,14 @@
 """Whatever the file, reading ends with a recording or a typed error that says what to do (R1 to R3, R5).
 
-Oracle: the class of the error and its exit code. The number of mutated files is turned up by CORTEXRNN_FUZZ.
+Oracle: the class of the error and its exit code. CORTEXRNN_FUZZ is the number of inputs of all fuzz tests together;
+many more damaged files of third parties' formats are in `test_guarded_fuzz`, here a few go the whole way.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
+import random
+import runpy
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,18 +20,17 @@ from cortexrnn import Recording, read_recording
 from cortexrnn.errors import (
     EXIT_DATA,
     EXIT_IO,
-    CortexError,
     DataError,
-    DataWarning,
     FileAccessError,
     MissingFileError,
     NoTrialsError,
-    OptionError,
     UnsafeFileError,
 )
 
-N_MUTANTS = int(os.environ.get("CORTEXRNN_FUZZ", "2000"))
-N_GUARDED = max(10, N_MUTANTS // 100)
+FUZZING = runpy.run_path(str(Path(__file__).with_name("fuzzing.py")))
+N_INPUTS, count_outcomes, mutate = (FUZZING[name] for name in ("N_INPUTS", "count_outcomes", "mutate"))
+N_TABLES, N_ARCHIVES = N_INPUTS * 125 // 1000, N_INPUTS * 75 // 1000
+N_GUARDED = max(8, N_INPUTS // 20_000)
 CSV = b"unit,trial,time_s\n1,1,0.5\n2,1,0.25\n1,2,0.75\n2,2,0.125\n"
 
 
@@ -41,33 +42,21 @@ def nwb(tmp_path):
     return recording.to_nwb(tmp_path / "sound.nwb")
 
 
-def mutate(content, rng):
-    """Flip bits, cut, splice or overwrite a length field."""
-    data = bytearray(content)
-    kind = rng.integers(4)
-    if kind == 0:
-        for at in rng.integers(0, len(data), size=rng.integers(1, 6)):
-            data[at] ^= 1 << int(rng.integers(8))
-    elif kind == 1:
-        del data[int(rng.integers(0, len(data))) :]
-    elif kind == 2:
-        a, b = sorted(rng.integers(0, len(data), size=2))
-        data[a:b] = data[int(rng.integers(0, len(data))) :][: int(rng.integers(0, 64))]
-    else:
-        at = int(rng.integers(0, len(data)))
-        data[at : at + 8] = b"\xff" * 8
-    return bytes(data)
+@pytest.fixture
+def folder():
+    """A folder in memory, left when the test has grown no further than small files may make it."""
+    with FUZZING["folder_in_memory"]() as made, FUZZING["bounded_memory"]():
+        yield made
 
 
-def read_quietly(path, **options):
-    """Read and give the error, or None; anything that is no CortexError escapes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
-        try:
-            read_recording(path, **options)
-        except CortexError as error:
-            return error
-    return None
+def reader(path, **options):
+    """Give what reads bytes as the file of this path."""
+
+    def read(content):
+        path.write_bytes(content)
+        read_recording(path, **options)
+
+    return read
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -148,52 +137,41 @@ def test_external_data_never_appear(nwb, tmp_path):
         read_recording(nwb)
 
 
-def test_mutated_tables_end_in_a_result_or_a_typed_error(tmp_path):
-    rng = np.random.default_rng(11)
-    path = tmp_path / "m.csv"
-    outcomes = set()
-    for _ in range(N_MUTANTS):
-        path.write_bytes(mutate(CSV, rng))
-        outcomes.add(type(read_quietly(path)).__name__)
-    assert {"NoneType", "DataError"} <= outcomes
+@pytest.mark.slow
+def test_mutated_tables_end_in_a_result_or_a_typed_error(folder):
+    rng = random.Random(11)
+    outcomes = count_outcomes(reader(folder / "m.csv"), (mutate(CSV, rng) for _ in range(N_TABLES)))
+    assert {"read", "DataError", "TimeUnitError"} <= set(outcomes)
 
 
-def test_mutated_archives_end_in_a_result_or_a_typed_error(tmp_path):
-    rng = np.random.default_rng(12)
-    seed_path, path = tmp_path / "seed.npz", tmp_path / "m.npz"
+@pytest.mark.slow
+def test_mutated_archives_end_in_a_result_or_a_typed_error(folder):
+    rng = random.Random(12)
     np.savez_compressed(
-        seed_path, times_s=np.arange(20.0), units=np.arange(20) % 3, trial_start_s=np.arange(3.0)
+        folder / "seed.npz", times_s=np.arange(20.0), units=np.arange(20) % 3, trial_start_s=np.arange(3.0)
     )
-    content = seed_path.read_bytes()
-    outcomes = set()
-    for _ in range(N_MUTANTS):
-        path.write_bytes(mutate(content, rng))
-        outcomes.add(type(read_quietly(path)).__name__)
-    assert "DataError" in outcomes
+    content = (folder / "seed.npz").read_bytes()
+    outcomes = count_outcomes(reader(folder / "m.npz"), (mutate(content, rng) for _ in range(N_ARCHIVES)))
+    assert {"read", "DataError"} <= set(outcomes)
 
 
 def test_mutated_nwb_files_end_in_a_result_or_a_typed_error(nwb, tmp_path):
-    rng = np.random.default_rng(13)
-    path = tmp_path / "m.nwb"
+    rng = random.Random(13)
     content = nwb.read_bytes()
-    errors = []
-    for _ in range(N_GUARDED):
-        path.write_bytes(mutate(content, rng))
-        errors.append(read_quietly(path))
-    assert any(isinstance(error, DataError) for error in errors)
+    # A reader in a child may take its own time; the guard watches the clock.
+    outcomes = count_outcomes(reader(tmp_path / "m.nwb"), (mutate(content, rng) for _ in range(N_GUARDED)), alarm_s=200)
+    assert "DataError" in outcomes
 
 
 def test_mutated_matlab_files_end_in_a_result_or_a_typed_error(tmp_path):
-    rng = np.random.default_rng(14)
-    seed_path, path = tmp_path / "seed.mat", tmp_path / "m.mat"
+    rng = random.Random(14)
+    seed_path = tmp_path / "seed.mat"
     scipy.io.savemat(seed_path, {"spikes": np.arange(30.0), "info": {"a": [1, 2]}}, do_compression=False)
     content = seed_path.read_bytes()
-    errors = []
-    for _ in range(N_GUARDED):
-        # The first 128 bytes are text and version; damage there only changes the format that is told.
-        path.write_bytes(content[:128] + mutate(content[128:], rng))
-        errors.append(read_quietly(path, variable="spikes", time_unit="s"))
-    assert any(isinstance(error, DataError | OptionError) for error in errors)
+    # The first 128 bytes are text and version; damage there only changes the format that is told.
+    mutants = (content[:128] + mutate(content[128:], rng) for _ in range(N_GUARDED))
+    outcomes = count_outcomes(reader(tmp_path / "m.mat", variable="spikes", time_unit="s"), mutants, alarm_s=200)
+    assert {"DataError", "OptionError"} & set(outcomes)
 
 
 def test_a_compressed_bomb_in_a_matlab_file_meets_the_memory_limit(tmp_path):

@@ -1,28 +1,26 @@
 """Folders of spike sorters and vendors' files with any damage: a recording or a typed error (R1 to R3).
 
 Oracle: the class of what is raised, an alarm clock for our own parsers, and the life of this process for those
-that Neo reads in the guarded child. The number of inputs is turned up by CORTEXRNN_FUZZ.
+that Neo reads in the guarded child; `test_guarded_fuzz` has many more of those. CORTEXRNN_FUZZ is the number of
+inputs of all fuzz tests together.
 """
 
 from __future__ import annotations
 
-import os
+import random
 import runpy
 import shutil
-import signal
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cortexrnn import read_recording
 from cortexrnn.errors import CortexError, DataError, DataWarning
 
-N_INPUTS = int(os.environ.get("CORTEXRNN_FUZZ", "2000"))
-N_OWN = max(50, N_INPUTS // 4)
-N_GUARDED = max(3, N_INPUTS // 600)
-ALARM_S = 5
+FUZZING = runpy.run_path(str(Path(__file__).with_name("fuzzing.py")))
+N_OWN = FUZZING["N_INPUTS"] // 100
+N_GUARDED = max(1, FUZZING["N_INPUTS"] // 200_000)
 WRITERS = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "format_writers.py"))
 TRUTH = {
     "rate_hz": 30_000,
@@ -51,22 +49,22 @@ DESCRS = [b"'<i8'", b"'|O'", b"'<f8'", b"'>u8'", b"'<U9'", b"'<c16'", b"[('a', '
 def damage(content, rng):
     """Flip bits, cut, splice, fill with ones, or put a strange token or array header in."""
     data = bytearray(content)
-    at = int(rng.integers(0, max(len(data), 1)))
-    kind = rng.integers(6)
+    at = rng.randrange(max(len(data), 1))
+    kind = rng.randrange(6)
     if kind == 0:
-        for place in rng.integers(0, max(len(data), 1), size=rng.integers(1, 6)):
-            data[place : place + 1] = bytes([int(rng.integers(256))])
+        for _ in range(rng.randrange(1, 6)):
+            place = rng.randrange(max(len(data), 1))
+            data[place : place + 1] = bytes([rng.randrange(256)])
     elif kind == 1:
         del data[at:]
     elif kind == 2:
-        data[at : at + int(rng.integers(0, 64))] = data[: int(rng.integers(0, 64))]
+        data[at : at + rng.randrange(64)] = data[: rng.randrange(64)]
     elif kind == 3:
         data[at : at + 8] = b"\xff" * 8
     elif kind == 4:
-        data[at : at + 2] = NUMBERS[int(rng.integers(len(NUMBERS)))]
+        data[at : at + 2] = rng.choice(NUMBERS)
     else:
-        shape, descr = (options[int(rng.integers(len(options)))] for options in (SHAPES, DESCRS))
-        header = b"{'descr': %s, 'fortran_order': False, 'shape': %s}" % (descr, shape)
+        header = b"{'descr': %s, 'fortran_order': False, 'shape': %s}" % (rng.choice(DESCRS), rng.choice(SHAPES))
         data[:128] = b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117) + b"\n"
     return bytes(data)
 
@@ -82,52 +80,42 @@ def outcome(path, **options):
     return "read"
 
 
-def damaged(path, rng):
-    """Damage one file, of a folder any one, and give it with its sound content."""
+def damages(path, rng, number):
+    """Give so many damages of a file, or of any one of a folder: the victim, its sound and its damaged content."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    victim = files[int(rng.integers(len(files)))]
-    sound = victim.read_bytes()
-    victim.write_bytes(damage(sound, rng))
-    return victim, sound
-
-
-@pytest.fixture
-def alarm():
-    """Fail when a parser of ours hangs; give the function that winds the clock."""
-
-    def ring(*_):
-        raise TimeoutError("the parser hangs")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    yield lambda: signal.alarm(ALARM_S)
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    sound = {file: file.read_bytes() for file in files}
+    for _ in range(number):
+        victim = rng.choice(files)
+        yield victim, sound[victim], damage(sound[victim], rng)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
-def test_damaged_sortings_end_in_a_recording_or_a_typed_error(tmp_path, name, alarm):
-    rng = np.random.default_rng(201)
-    path = WRITERS[OWN[name]](tmp_path, TRUTH)
-    outcomes = set()
-    for _ in range(N_OWN):
-        alarm()
-        victim, sound = damaged(path, rng)
-        outcomes.add(outcome(path))
-        victim.write_bytes(sound)
-    assert {"DataError", "read"} <= outcomes
-    assert outcome(path) == "read"
+def test_damaged_sortings_end_in_a_recording_or_a_typed_error(name):
+    def read(given):
+        victim, sound, damaged = given
+        victim.write_bytes(damaged)
+        try:
+            read_recording(path)
+        finally:
+            victim.write_bytes(sound)
+
+    with FUZZING["folder_in_memory"]() as folder, FUZZING["bounded_memory"]():
+        path = WRITERS[OWN[name]](folder, TRUTH)
+        outcomes = FUZZING["count_outcomes"](read, damages(path, random.Random(201), N_OWN))
+        assert {"DataError", "read"} <= set(outcomes)
+        assert outcome(path) == "read"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GUARDED)
 def test_damaged_vendor_files_end_in_a_recording_or_a_typed_error(tmp_path, name):
-    rng = np.random.default_rng(202)
+    rng = random.Random(202)
     options = {"time_unit": "samples", "sample_rate_hz": 30_000} if name == "fieldtrip" else {}
     path = WRITERS[GUARDED[name]](tmp_path, TRUTH)
     outcomes = set()
-    for _ in range(N_GUARDED):
-        victim, sound = damaged(path, rng)
+    for victim, sound, damaged in damages(path, rng, N_GUARDED):
+        victim.write_bytes(damaged)
         outcomes.add(outcome(path, **options))
         victim.write_bytes(sound)
     assert outcome(path, **options) == "read"

@@ -3,29 +3,30 @@
 `test_bad_files` mutates whole files; here inputs are grown from the grammar of each format, so that they come
 past the first check: tables with strange cells, archives whose checksums are right and whose arrays lie,
 ledgers of damaged lines. Oracle: the class of what is raised, an alarm clock, and the memory of the process.
-CORTEXRNN_FUZZ is the number of inputs.
+CORTEXRNN_FUZZ is the number of inputs of all fuzz tests together.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import resource
-import signal
+import random
+import runpy
+import time
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cortexrnn import read_recording
-from cortexrnn.errors import CortexError, DataWarning
 from cortexrnn.runs.store import Store
+from cortexrnn.spikes.readers import table
+from cortexrnn.spikes.readers.npy import parse_npy
 
-N_INPUTS = int(os.environ.get("CORTEXRNN_FUZZ", "2000"))
-ALARM_S = 5
-MEMORY_MIB = 400
+FUZZING = runpy.run_path(str(Path(__file__).with_name("fuzzing.py")))
+N_INPUTS, count_outcomes = FUZZING["N_INPUTS"], FUZZING["count_outcomes"]
+N_TABLES, N_ARCHIVES, N_ARRAYS, N_LEDGERS = (N_INPUTS * share // 1000 for share in (150, 100, 100, 75))
 
 COLUMNS = [
     b"unit", b"neuron", b"cluster_id", b"trial", b"time_s", b"time (ms)", b"t", b"spike_times_samples", b"start_s",
@@ -64,149 +65,166 @@ OPTIONS = [
 ]
 
 
-@contextlib.contextmanager
-def alarm():
-    """Fail when a single input takes too long."""
-
-    def ring(*_):
-        raise TimeoutError("the parser hangs")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(ALARM_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+def save(values):
+    """Give the bytes of an .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
 
 
-def outcome(read):
-    """Give the name of the typed error, or "read"; any other exception escapes."""
-    with alarm(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
-        try:
-            read()
-        except CortexError as error:
-            return type(error).__name__
-    return "read"
-
-
-def pick(rng, values):
-    return values[int(rng.integers(len(values)))]
+SOUND = [
+    save(values)
+    for values in (
+        np.array([0.5, 0.25, 1.5, 2.0]), np.arange(4), np.array([0.1, np.nan, 1, 2]), np.array(list("abcd")),
+        np.zeros((2, 2)),
+    )
+]  # fmt: skip
 
 
 def grow_table(rng):
     """Make a table that is nearly one."""
-    end, delimiter = pick(rng, ENDS), pick(rng, [b",", b"\t", b";"])
+    end, delimiter = rng.choice(ENDS), rng.choice([b",", b"\t", b";"])
     if rng.random() < 0.7:
         header = [b"unit", b"time_s", *([b"trial"] if rng.random() < 0.5 else [])]
     else:
-        header = [pick(rng, COLUMNS) for _ in range(rng.integers(1, 6))]
+        header = [rng.choice(COLUMNS) for _ in range(rng.randrange(1, 6))]
     rows = [header]
-    for _ in range(rng.integers(0, 8)):
-        n_cells = len(header) if rng.random() < 0.95 else int(rng.integers(0, 7))
-        is_odd = rng.random(n_cells) < 0.15
-        rows.append([pick(rng, CELLS) if odd else str(rng.integers(1, 9)).encode() for odd in is_odd])
-    start = pick(rng, [b"", b"", b"", b"\xef\xbb\xbf", b"\n", b"\x00", b"# comment\n"])
-    return start + end.join(delimiter.join(row) for row in rows) + pick(rng, [b"", end])
+    for _ in range(rng.randrange(8)):
+        n_cells = len(header) if rng.random() < 0.95 else rng.randrange(7)
+        rows.append([rng.choice(CELLS) if rng.random() < 0.15 else b"%d" % rng.randrange(1, 9) for _ in range(n_cells)])
+    start = rng.choice([b"", b"", b"", b"\xef\xbb\xbf", b"\n", b"\x00", b"# comment\n"])
+    return start + end.join(delimiter.join(row) for row in rows) + rng.choice([b"", end])
 
 
 def grow_array(rng):
     """Make an array that is nearly one, with a header that may lie."""
     if rng.random() < 0.4:
-        buffer = io.BytesIO()
-        values = [rng.random(4), np.arange(4), np.array([0.1, np.nan, 1, 2]), np.array(list("abcd")), np.zeros((2, 2))]
-        np.save(buffer, pick(rng, values))
-        return buffer.getvalue()
-    header = f"{{'descr': {pick(rng, DESCRS)}, 'fortran_order': False, 'shape': {pick(rng, SHAPES)}}}"
+        return rng.choice(SOUND)
+    header = f"{{'descr': {rng.choice(DESCRS)}, 'fortran_order': False, 'shape': {rng.choice(SHAPES)}}}"
     if rng.random() < 0.1:
-        header = pick(rng, HEADERS)
+        header = rng.choice(HEADERS)
     text = header.encode().ljust(117) + b"\n"
-    magic = pick(rng, [b"\x93NUMPY\x01\x00"] * 6 + [b"\x93NUMPY\x02\x00", b"\x93NUMPY\x09\x00", b"PK\x03\x04"])
-    n_header = len(text) if rng.random() < 0.95 else int(rng.integers(0, 65536))
-    return magic + n_header.to_bytes(2, "little") + text + bytes(int(rng.integers(0, 65)))
+    magic = rng.choice([b"\x93NUMPY\x01\x00"] * 6 + [b"\x93NUMPY\x02\x00", b"\x93NUMPY\x09\x00", b"PK\x03\x04"])
+    n_header = len(text) if rng.random() < 0.95 else rng.randrange(65536)
+    return magic + n_header.to_bytes(2, "little") + text + bytes(rng.randrange(65))
 
 
 def grow_archive(rng):
     """Make an archive of a few arrays."""
     buffer = io.BytesIO()
-    names = ["times_s", "units"] if rng.random() < 0.5 else [pick(rng, NAMES) for _ in range(rng.integers(0, 4))]
+    names = ["times_s", "units"] if rng.random() < 0.5 else [rng.choice(NAMES) for _ in range(rng.randrange(4))]
     with warnings.catch_warnings():
         # zipfile warns of two members with one name; that is one of the things to be tried.
         warnings.simplefilter("ignore", UserWarning)
-        with zipfile.ZipFile(buffer, "w", pick(rng, [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
+        with zipfile.ZipFile(buffer, "w", rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
             for name in names:
-                archive.writestr(name + pick(rng, [".npy"] * 9 + [""]), grow_array(rng))
+                archive.writestr(name + rng.choice([".npy"] * 9 + [""]), grow_array(rng))
     return buffer.getvalue()
 
 
 def grow_ledger(rng, lines):
     """Make a ledger of damaged, doubled and torn lines."""
     rows = []
-    for _ in range(rng.integers(1, 6)):
-        line = bytearray(pick(rng, lines))
-        kind = rng.integers(4)
+    for _ in range(rng.randrange(1, 6)):
+        line = bytearray(rng.choice(lines))
+        kind = rng.randrange(4)
         if kind == 0:
-            line[int(rng.integers(len(line)))] ^= 1 << int(rng.integers(8))
+            line[rng.randrange(len(line))] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            del line[int(rng.integers(len(line))) :]
+            del line[rng.randrange(len(line)) :]
         elif kind == 2:
-            line = bytearray(pick(rng, LINES))
+            line = bytearray(rng.choice(LINES))
         rows.append(bytes(line))
-    return pick(rng, [b"\n", b"\r\n", b"\n\n"]).join(rows)
+    return rng.choice([b"\n", b"\r\n", b"\n\n"]).join(rows)
 
 
 @pytest.fixture
-def memory():
-    """Fail where the process grew by more than a small file may cost."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MEMORY_MIB
+def folder():
+    """A folder in memory, left when the test has grown no further than small files may make it."""
+    with FUZZING["folder_in_memory"]() as made, FUZZING["bounded_memory"]():
+        yield made
+
+
+def tables(rng, number):
+    """Give tables of spikes, options, and for every fourth a table of trials."""
+    for k in range(number):
+        trials = None if k % 4 else grow_table(rng).replace(b"time_s", b"start_s").replace(b"unit", b"trial")
+        yield grow_table(rng), trials, rng.choice(OPTIONS)
+
+
+def table_reader(folder):
+    """Give what reads the inputs of `tables`."""
+    path, beside = folder / "a.csv", folder / "trials.csv"
+
+    def read(given):
+        content, trials, options = given
+        path.write_bytes(content)
+        if trials is not None:
+            beside.write_bytes(trials)
+            options = {**options, "trials": beside}
+        read_recording(path, **options)
+
+    return read
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("memory")
-def test_tables_grown_from_their_grammar(tmp_path):
-    rng = np.random.default_rng(101)
-    path, trials = tmp_path / "a.csv", tmp_path / "trials.csv"
-    outcomes = set()
-    for number in range(N_INPUTS):
-        path.write_bytes(grow_table(rng))
-        options = dict(pick(rng, OPTIONS))
-        if number % 4 == 0:
-            trials.write_bytes(grow_table(rng).replace(b"time_s", b"start_s").replace(b"unit", b"trial"))
-            options["trials"] = trials
-        outcomes.add(outcome(lambda options=options: read_recording(path, **options)))
-    assert {"read", "DataError", "TimeUnitError", "OptionError"} <= outcomes
+def test_tables_grown_from_their_grammar(folder):
+    outcomes = count_outcomes(table_reader(folder), tables(random.Random(101), N_TABLES))
+    assert {"read", "DataError", "TimeUnitError", "OptionError"} <= set(outcomes)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("memory")
-def test_archives_whose_arrays_lie(tmp_path):
-    rng = np.random.default_rng(102)
-    path = tmp_path / "a.npz"
-    outcomes = set()
-    for _ in range(N_INPUTS):
-        path.write_bytes(grow_archive(rng))
-        options = pick(rng, OPTIONS)
-        outcomes.add(outcome(lambda options=options: read_recording(path, **options)))
-    assert {"read", "DataError", "TimeUnitError", "UnsafeFileError"} <= outcomes
+def test_archives_whose_arrays_lie(folder):
+    rng = random.Random(102)
+    path = folder / "a.npz"
+
+    def read(given):
+        content, options = given
+        path.write_bytes(content)
+        read_recording(path, **options)
+
+    outcomes = count_outcomes(read, ((grow_archive(rng), rng.choice(OPTIONS)) for _ in range(N_ARCHIVES)))
+    assert {"read", "DataError", "TimeUnitError", "UnsafeFileError"} <= set(outcomes)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("memory")
-def test_ledgers_of_damaged_lines(tmp_path):
-    rng = np.random.default_rng(103)
-    store = Store(tmp_path)
+@pytest.mark.usefixtures("folder")
+def test_arrays_that_lie():
+    rng = random.Random(104)
+    read = lambda given: parse_npy(given[0], where="a.npy", has_fields=given[1])  # noqa: E731
+    outcomes = count_outcomes(read, ((grow_array(rng), rng.random() < 0.5) for _ in range(N_ARRAYS)))
+    assert {"read", "DataError", "UnsafeFileError"} == set(outcomes)
+
+
+@pytest.mark.slow
+def test_ledgers_of_damaged_lines(folder):
+    rng = random.Random(103)
+    store = Store(folder)
     for key in "abc":
         store.put(key, {"x": np.arange(3.0)})
-    lines = (tmp_path / "ledger.jsonl").read_bytes().splitlines()
+    ledger = folder / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines()
     n_found = 0
-    for _ in range(N_INPUTS):
-        (tmp_path / "ledger.jsonl").write_bytes(grow_ledger(rng, lines))
-        with alarm():
-            found = [Store(tmp_path).get(key) for key in "abc"]
+
+    def read(content):
+        nonlocal n_found
+        ledger.write_bytes(content)
+        arrays = Store(folder).get(rng.choice("abc"))
         # What is found is what was put; a damaged line never gives anything else.
-        assert all(arrays is None or arrays["x"].tolist() == [0.0, 1.0, 2.0] for arrays in found)
-        n_found += sum(arrays is not None for arrays in found)
-    assert n_found > N_INPUTS / 4
+        assert arrays is None or arrays["x"].tolist() == [0.0, 1.0, 2.0]
+        n_found += arrays is not None
+
+    outcomes = count_outcomes(read, (grow_ledger(rng, lines) for _ in range(N_LEDGERS)))
+    assert set(outcomes) == {"read"}
+    assert N_LEDGERS / 10 < n_found < N_LEDGERS
+
+
+@pytest.mark.parametrize(
+    ("does", "name"), [(lambda: {}["planted"], "KeyError"), (lambda: time.sleep(9), "Hang"), (lambda: 1 / 0, "ZeroDiv")]
+)
+def test_the_fuzz_would_notice(folder, monkeypatch, does, name):
+    """A reader that breaks on one kind of cell, or hangs on it, is found within 300 tables."""
+    sound = table._is_number
+    monkeypatch.setattr(table, "_is_number", lambda cell: does() if cell == "abc" else sound(cell))
+    with pytest.raises(FUZZING["Escape"], match=rf"^{name}.*abc"):
+        count_outcomes(table_reader(folder), tables(random.Random(105), 300), alarm_s=0.5)

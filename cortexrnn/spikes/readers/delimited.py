@@ -263,7 +263,14 @@ def _seconds(table: TextTable, name: str, options: TimeOptions) -> tuple[np.ndar
     what = f"column {name!r}"
     unit = told_unit(split_header(name)[1], options.time_unit, what=what, where=table.where)
     scale = time_scale(unit, options.sample_rate_hz, what=what, where=table.where)
-    return table.numbers(name) * scale, float(options.sample_rate_hz) if is_in_samples(unit) else NANOSECONDS_HZ
+    clock = float(options.sample_rate_hz) if is_in_samples(unit) else NANOSECONDS_HZ
+    return _scaled(table.numbers(name), scale), clock
+
+
+def _scaled(numbers: np.ndarray, scale: float) -> np.ndarray:
+    """Return numbers times a scale; what overflows is infinite, which is refused or shown as such."""
+    with np.errstate(over="ignore"):
+        return numbers * scale
 
 
 def _check_finite(times: np.ndarray, unit: np.ndarray, unit_ids: list[Any], where: str) -> None:
@@ -294,12 +301,12 @@ def _trial_column(table: TextTable, name: str, options: TimeOptions) -> tuple[st
         unit = told_unit(unit, options.time_unit, what=what, where=table.where)
         return (
             f"{stem}_s",
-            numbers * time_scale(unit, options.sample_rate_hz, what=what, where=table.where),
+            _scaled(numbers, time_scale(unit, options.sample_rate_hz, what=what, where=table.where)),
             True,
         )
     if unit is not None:
         scale = time_scale(unit, options.sample_rate_hz, what=what, where=table.where)
-        return f"{stem}_s", numbers * scale, True
+        return f"{stem}_s", _scaled(numbers, scale), True
     if np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and np.abs(numbers).max() < 2**53:
         numbers = numbers.astype(np.int64)
     return name, numbers, False

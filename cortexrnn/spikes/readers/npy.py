@@ -97,7 +97,8 @@ def parse_npy(content: bytes, *, where: str, has_fields: bool = False) -> np.nda
         raise DataError("the array holds numbers that are no characters.", where=where)
     try:
         return values.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="), copy=False)
-    except (TypeError, OverflowError):
+    # Lengths beside a zero may be any.
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"the array declares the shape {shape}.", where=where) from None
 
 

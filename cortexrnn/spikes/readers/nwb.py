@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -89,31 +90,69 @@ def refuse_outside_data(file: h5py.File) -> None:
     DataError
         If the file holds more than 200 000 objects.
     """
-    seen: set[int] = set()
+    for where, item in _objects(file):
+        if isinstance(item, h5py.ExternalLink):
+            raise _outside("an external link", where)
+        if isinstance(item, h5py.Dataset) and item.is_virtual:
+            raise _outside("a virtual data set", where)
+        if isinstance(item, h5py.Dataset) and item.external:
+            raise _outside("external storage", where)
+
+
+def refuse_large_data(file: h5py.File, max_bytes: int) -> None:
+    """Refuse an open HDF5 file that declares more than so many bytes, or holds an object under two names.
+
+    A group that holds itself would be walked for ever by whoever does not look for it.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+    max_bytes : int
+        Of all data sets together, compressed or not, written or not.
+
+    Raises
+    ------
+    DataError
+        If it does, or holds more than 200 000 objects.
+    """
+    left = max_bytes
+    for where, item in _objects(file):
+        if item is None:
+            raise DataError("an object of the file stands under two names.", where=where)
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            left -= int(item.size) * max(item.dtype.itemsize, 1)
+            if left < 0:
+                raise DataError(
+                    f"the data sets declare more than the {max_bytes} bytes that a file of this size may hold.",
+                    where=where,
+                )
+
+
+def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
+    """Yield every object with its path, None where it is met again, and external links; soft links are passed over."""
+    seen = {h5py.h5o.get_info(file.id).addr}
     waiting: list[h5py.Group] = [file["/"]]
     while waiting:
         group = waiting.pop()
         for name in group:
             link = group.get(name, getlink=True)
-            where = f"{group.name}/{name}"
+            where = f"{group.name.rstrip('/')}/{name}"
             if isinstance(link, h5py.ExternalLink):
-                raise _outside("an external link", where)
-            if isinstance(link, h5py.SoftLink):
+                yield where, link
+            if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
                 continue
             child = group[name]
             address = h5py.h5o.get_info(child.id).addr
             if address in seen:
+                yield where, None
                 continue
             seen.add(address)
             if len(seen) > _MAX_OBJECTS:
                 raise DataError(f"the file holds more than {_MAX_OBJECTS} objects.")
             if isinstance(child, h5py.Group):
                 waiting.append(child)
-            elif isinstance(child, h5py.Dataset):
-                if child.is_virtual:
-                    raise _outside("a virtual data set", where)
-                if child.external:
-                    raise _outside("external storage", where)
+            yield where, child
 
 
 class _Table:
